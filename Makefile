@@ -1,0 +1,55 @@
+# Everything a developer or CI runs. Needs only make and Python >= 3.11; the rest goes into .venv.
+#   make demo        train the example twice, list the runs, show which one won
+#   make test        the tests (ARGS="tests/run -x" for some)
+#   make check       formatting, lint, types, layers
+#   make benchmarks  measure what start-up costs, beside other libraries
+#   make faults      kill, fill, forbid, and see what is left (ARGS="kill-at-start --moments 5" for some)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c constraints.txt
+JOBS := 2
+
+.PHONY: demo test check format benchmarks faults clean
+
+demo: $(VENV)/.ready-demo
+	$(BIN)/python examples/digits.py train --learning-rate 0.001 --random-seed 1
+	$(BIN)/python examples/digits.py train --learning-rate 0.00001 --random-seed 1
+	$(BIN)/pystematic ls
+	$(BIN)/pystematic best
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+benchmarks: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/startup.py $(ARGS)
+
+faults: $(VENV)/.ready-dev
+	$(BIN)/python faults/run.py $(or $(ARGS),--all)
+
+clean:
+	rm -rf $(VENV) build dist output .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# torch first and alone: once the pinned build is there, no range asked for later brings another one.
+$(VENV)/.ready-torch: constraints.txt scripts/find-python
+	python=$$(scripts/find-python) && "$$python" -m venv $(VENV)
+	$(PIP) torch
+	touch $@
+
+$(VENV)/.ready-demo: $(VENV)/.ready-torch pyproject.toml
+	$(PIP) -e '.[torch]' scikit-learn
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready-torch pyproject.toml requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	touch $@

@@ -1,0 +1,267 @@
+"""`Parameter` and `ParameterGroup`: what an author declared, checked where it stands. Values come later."""
+
+from __future__ import annotations
+
+import sys
+
+from pystematic._words import kebab, short
+from pystematic.declare._types import BadValue, Boolean, Choice, OrNone, ParamType, Sequence_, Text, type_of
+from pystematic.errors import DeclarationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import FrameType
+    from typing import Any
+
+# Name endings of texts that are secrets even when nobody said so; the list is part of the contract.
+SECRET_ENDINGS = (
+    "password",
+    "passwd",
+    "secret",
+    "api_key",
+    "access_key",
+    "auth_token",
+    "access_token",
+    "credential",
+    "credentials",
+)
+
+_counter = 0
+
+
+class _Omitted:
+    def __repr__(self) -> str:
+        return "<omitted>"
+
+
+OMITTED: Any = _Omitted()
+
+
+class Parameter:
+    """One declared parameter. Made by `pystematic.parameter`; authors of plugins may make it themselves.
+
+    Args:
+        name: a Python identifier, ``learning_rate``; on the command line ``--learning-rate``. Fields of a dataclass
+            have dotted names.
+        type: an annotation, or any callable from text. Without it, the type of the default, else text.
+        default: the value when no source gives one, or a callable without arguments that makes it.
+        required: no default is used; a value must come from somewhere.
+        allowed_values: the only values, in place of ``type``.
+        is_flag: ``--name`` and ``--no-name`` instead of ``--name VALUE``.
+        multiple: a list of values of ``type``.
+        allow_from_file: whether a params file may set it.
+        envvar: the environment variable that sets it; none is read unless named here.
+        help: one or more sentences for the help page.
+        default_help: what the help page shows in place of the default.
+        hidden: not on the help page.
+        flags: short forms, such as ``["-l"]``.
+        secret: masked in everything that is recorded or printed.
+        identity: part of what a run is: two runs that differ in it are different points of a sweep.
+
+    Raises:
+        DeclarationError: the declaration contradicts itself, or the default does not fit the type.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        type: Any = OMITTED,
+        default: Any = None,
+        required: bool = False,
+        allowed_values: Iterable[Any] | None = None,
+        is_flag: bool = False,
+        multiple: bool = False,
+        allow_from_file: bool = True,
+        envvar: str | None = None,
+        help: str | None = None,
+        default_help: str | None = None,
+        hidden: bool = False,
+        flags: Sequence[str] | None = None,
+        secret: bool = False,
+        identity: bool = True,
+        *,
+        where: str | None = None,
+        replayed: bool = True,
+        framework: bool = False,
+        when: tuple[str, str] | None = None,
+    ) -> None:
+        global _counter
+        _counter += 1
+        self.order = _counter
+        self.where = where or caller_place()
+        self.name = name
+        self.default = default
+        self.required = required
+        self.allow_from_file = allow_from_file
+        self.envvar = envvar or None  # False meant "never" in 1.x
+        self.help = help
+        self.default_help = default_help
+        self.hidden = hidden
+        self.identity = identity
+        self.replayed = replayed
+        self.framework = framework
+        self.when = when
+        self.flags = self._check_names(flags or ())
+        self.type = self._build_type(type, allowed_values, is_flag, multiple)
+        self.secret = secret or self._looks_secret()
+        self.set_default(self.default)
+
+    @property
+    def option(self) -> str:
+        """The long option: ``--learning-rate``."""
+        return "--" + kebab(self.name)
+
+    @property
+    def negation(self) -> str | None:
+        """The option that sets a flag to false: ``--no-amp``; None for other types."""
+        return f"--no-{kebab(self.name)}" if isinstance(_bare(self.type), Boolean) else None
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Every spelling on the command line."""
+        return (self.option, *((self.negation,) if self.negation else ()), *self.flags)
+
+    def set_default(self, default: object, where: str | None = None) -> None:
+        """Take another default, checked at once unless it is a callable that makes it."""
+        try:
+            self.default = self.check_default(default)
+        except BadValue as error:
+            place = where or self.where
+            raise DeclarationError(f"{place}: parameter '{self.name}': the default {short(default)} is not {error}.") from None
+        if self.default is None and not self.required and not self.type.allows_none:
+            self.type = OrNone(self.type)
+
+    def check_default(self, default: Any) -> Any:
+        """Return the default as a value of the type; a callable stays one until a value is needed."""
+        if default is None or (callable(default) and not self._is_value(default)):
+            return default
+        return self.type.check(default)
+
+    def make_default(self) -> Any:
+        """Return the default value, calling the callable that makes it.
+
+        Raises:
+            BadValue: what the callable returned does not fit the type.
+        """
+        if callable(self.default) and not self._is_value(self.default):
+            made = self.default()
+            return None if made is None and not self.required else self.type.check(made)
+        return _copied(self.default)
+
+    def copy(self, **changes: Any) -> Parameter:
+        """Return an equal parameter, with some attributes changed."""
+        twin = object.__new__(Parameter)
+        twin.__dict__.update(self.__dict__)
+        twin.__dict__.update(changes)
+        return twin
+
+    def __repr__(self) -> str:
+        return f"Parameter(name={self.name!r}, type={self.type.label!r}, default={short(self.default)})"
+
+    def _is_value(self, default: Any) -> bool:
+        """Tell whether a callable default is a value itself: an enum member that is callable, or an instance."""
+        if isinstance(_bare(self.type), Choice):
+            return any(default is value for value in _bare(self.type).values)  # type: ignore[attr-defined]
+        return False
+
+    def _check_names(self, flags: Sequence[str]) -> tuple[str, ...]:
+        name: object = self.name
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            raise DeclarationError(
+                f"{self.where}: {short(name)} is no name for a parameter. Write a Python name, such as 'learning_rate'."
+            )
+        if name.startswith("_") or name.startswith("no_") and not name[3:]:
+            raise DeclarationError(f"{self.where}: a parameter's name begins with a letter, unlike {name!r}.")
+        checked = (flags,) if isinstance(flags, str) else tuple(flags)
+        for flag in checked:
+            if not isinstance(flag, str) or not flag.startswith("-") or not flag.lstrip("-")[:1].isalpha() or "=" in flag:
+                raise DeclarationError(
+                    f"{self.where}: parameter '{name}': {short(flag)} is no flag. Write '-l' or '--rate'."
+                )
+            if not flag.startswith("--") and len(flag) != 2:
+                raise DeclarationError(f"{self.where}: parameter '{name}': a flag with one dash has one letter, unlike {flag!r}.")
+        return tuple(flag for flag in checked if flag != "--" + kebab(name))
+
+    def _build_type(
+        self, declared: Any, allowed_values: Iterable[Any] | None, is_flag: bool, multiple: bool
+    ) -> ParamType:
+        if is_flag and (allowed_values is not None or multiple):
+            other = "allowed_values" if allowed_values is not None else "multiple"
+            raise DeclarationError(f"{self.where}: parameter '{self.name}': is_flag and {other} contradict each other.")
+        try:
+            if is_flag:
+                if self.default is None:
+                    self.default = False
+                if declared is not OMITTED and declared not in (bool, str) and not isinstance(declared, ParamType):
+                    raise DeclarationError(f"{self.where}: parameter '{self.name}': a flag's type is bool, not {short(declared)}.")
+                return declared if isinstance(declared, ParamType) else Boolean()
+            if allowed_values is not None:
+                item: ParamType = Choice(list(allowed_values))
+            elif declared is OMITTED:
+                item = self._type_of_default(multiple)
+            else:
+                item = type_of(declared)
+        except TypeError as error:
+            raise DeclarationError(f"{self.where}: parameter '{self.name}': the type {error}.") from None
+        return Sequence_(item, list) if multiple else item
+
+    def _type_of_default(self, multiple: bool) -> ParamType:
+        """Infer the type where none is declared: a default of 3 means int."""
+        if self.default is None or isinstance(self.default, str) or multiple or callable(self.default):
+            return Text()
+        cls = type(self.default)
+        if cls in (list, tuple, set, frozenset) and self.default:
+            kinds = {type(item) for item in self.default}
+            if len(kinds) == 1:
+                item = type_of(kinds.pop())
+                return Sequence_(item, cls)
+        return type_of(cls)
+
+    def _looks_secret(self) -> bool:
+        text = isinstance(_bare(self.type), Text)
+        return text and not self.framework and self.name.lower().endswith(SECRET_ENDINGS)
+
+
+class ParameterGroup:
+    """Parameters under one heading of the help page. Changes nothing else."""
+
+    def __init__(self, name: str, help: str | None, parameters: Iterable[Parameter], where: str | None = None) -> None:
+        self.name = name
+        self.help = help
+        self.where = where or caller_place()
+        self.parameters = tuple(parameters)
+
+    def get_parameters(self) -> list[Parameter]:
+        """Return the parameters of the group."""
+        return list(self.parameters)
+
+    def __repr__(self) -> str:
+        return f"ParameterGroup({self.name!r}, {[parameter.name for parameter in self.parameters]})"
+
+
+def bare_type(of: ParamType) -> ParamType:
+    """Return the type inside ``OrNone`` and ``Constrained``."""
+    inner = getattr(of, "inner", None)
+    return bare_type(inner) if isinstance(inner, ParamType) else of
+
+
+_bare = bare_type
+
+
+def caller_place() -> str:
+    """Return ``file:line`` of the nearest caller outside this package: where the user wrote the declaration."""
+    package = __name__.partition(".")[0] + "."
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (frame.f_globals.get("__name__", "") + ".").startswith(package):
+        frame = frame.f_back
+    return "<unknown>" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _copied(value: Any) -> Any:
+    """Copy a mutable default, so that no run changes the default of the next one."""
+    if isinstance(value, list | set | dict):
+        import copy  # only for a default that can change
+
+        return copy.deepcopy(value)
+    return value

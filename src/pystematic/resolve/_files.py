@@ -1,0 +1,210 @@
+"""Values from files: params files, presets, recorded runs and the project's pyproject.toml.
+
+Which of them counts is decided in `_merge`; which run a text means is told by the caller, who can search for runs.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pystematic._words import did_you_mean, short
+from pystematic.declare import RESERVED_NAMES, Parameter, Spec
+from pystematic.resolve._given import Given
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    # What a text after --params-file means when it is no file: the run's id and its parameters.yaml.
+    FindRun = Callable[[str], tuple[str, str]]
+
+PROJECT_FILE = "pyproject.toml"
+PRESET_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+
+
+class FileReader:
+    """Reads files into `Given` values for one specification, and collects what is wrong with them."""
+
+    def __init__(self, spec: Spec, problems: list[str], lenient: bool = False) -> None:
+        self.spec = spec
+        self.lenient = lenient
+        self.problems = problems
+
+    def params_file(self, text: str, find_run: FindRun | None) -> dict[str, Given]:
+        """Read a params file or a recorded run; an existing file of the name wins."""
+        if os.path.isfile(text):
+            run_id = _run_of(text)
+            return self._recorded(text, run_id) if run_id else self._file(text, f"file {text}")
+        if find_run is not None:
+            from pystematic.errors import Error  # only its own kind: anything else is a defect to be seen
+
+            try:
+                run_id, path = find_run(text)
+            except Error as error:
+                self.problems.append(f"--params-file: there is no file {text!r}, and no run: {error}")
+                return {}
+            return self._recorded(path, run_id)
+        self.problems.append(f"--params-file: there is no file {text!r}.")
+        return {}
+
+    def preset(self, name: str, program_dir: str) -> dict[str, Given]:
+        """Read ``presets/NAME.yaml`` beside the program."""
+        folder = os.path.join(program_dir, "presets")
+        try:
+            files = sorted(entry for entry in os.listdir(folder) if entry.endswith(PRESET_SUFFIXES))
+        except OSError:
+            files = []
+        for entry in files:
+            if os.path.splitext(entry)[0] == name:
+                path = os.path.join(folder, entry)
+                return self._file(path, f"file {os.path.join('presets', entry)}")
+        names = [os.path.splitext(entry)[0] for entry in files]
+        there = f"There are {', '.join(names)}" if names else "There is none"
+        self.problems.append(f"--preset: there is no preset {name!r}.{did_you_mean(name, names)} {there} in {folder}.")
+        return {}
+
+    def project(self, directory: str) -> dict[str, Given]:
+        """Read ``[tool.pystematic]`` of the nearest pyproject.toml at or above ``directory``."""
+        path = _nearest_project(directory)
+        if path is None:
+            return {}
+        try:
+            with open(path, "rb") as file:
+                raw = file.read()
+        except OSError:
+            return {}
+        if b"pystematic" not in raw:  # spares nearly every start the import of a TOML parser
+            return {}
+        source = f"project {os.path.relpath(path, directory)}"
+        try:
+            tree, lines = _parse(raw.decode("utf-8"), path)
+        except ValueError as error:
+            self.problems.append(f"{source}: {error}")
+            return {}
+        table = tree.get("tool", {}).get("pystematic", {}) if isinstance(tree.get("tool"), dict) else {}
+        if not isinstance(table, dict):
+            self.problems.append(f"{source}: [tool.pystematic] is no table.")
+            return {}
+        given = self._assign(table, source, lines, ("tool", "pystematic"))
+        folder = os.path.dirname(path)
+        output_dir = given.get("output_dir")
+        if output_dir is not None and isinstance(output_dir.plain, str):
+            output_dir.plain = os.path.join(folder, output_dir.plain)
+        return given
+
+    def _file(self, path: str, source: str) -> dict[str, Given]:
+        tree, lines = self._load(path, source)
+        return self._assign(tree, source, lines, ())
+
+    def _recorded(self, path: str, run_id: str) -> dict[str, Given]:
+        source = f"run {run_id}"
+        tree, _ = self._load(path, source)
+        replayed = {}
+        for name, value in tree.items():
+            known = self.spec.named(name)
+            if (known and known[0].replayed) or (not known and name not in RESERVED_NAMES):
+                replayed[name] = value
+        return self._assign(replayed, source, {}, ())
+
+    def _load(self, path: str, source: str) -> tuple[dict[str, Any], Mapping[tuple[str, ...], int]]:
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            tree, lines = _parse(text, path)
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            self.problems.append(f"{source} cannot be read: {reason}.")
+            return {}, {}
+        except ValueError as error:
+            self.problems.append(f"{source}: {error}")
+            return {}, {}
+        if tree is None:
+            return {}, {}
+        if not isinstance(tree, dict):
+            self.problems.append(f"{source}: expected names and values, got {short(tree)}.")
+            return {}, {}
+        return tree, lines
+
+    def _assign(
+        self,
+        tree: Mapping[str, Any],
+        source: str,
+        lines: Mapping[tuple[str, ...], int],
+        base: tuple[str, ...],
+    ) -> dict[str, Given]:
+        from pystematic.rundir import MASKED, Exact, StoredText, decode
+
+        given: dict[str, Given] = {}
+        for keys, plain in _flat(tree, self.spec, ()):
+            name = ".".join(keys)
+            line = lines.get((*base, *keys))
+            place = source if line is None else f"{source}:{line}"
+            known = self.spec.named(name)
+            if not known and self.lenient:
+                continue
+            if not known:
+                hint = did_you_mean(name, self.spec.names)
+                self.problems.append(f"{place}: there is no parameter {name!r}.{hint}")
+                continue
+            if not known[0].allow_from_file:
+                continue
+            value = decode(plain)
+            entry = Given(place, plain=value)
+            if isinstance(value, Exact):
+                entry.plain, entry.exact = value.value, True
+            elif value is MASKED:
+                entry.unusable = "is masked in the record"
+            elif isinstance(value, StoredText):
+                entry.unusable = f"was recorded as text only ({short(str(value))})"
+            given[name] = entry
+        return given
+
+
+def _flat(
+    tree: Mapping[str, Any], spec: Spec, prefix: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the entries of nested tables by their dotted names, as far as the specification has such names."""
+    for key, value in tree.items():
+        keys = (*prefix, str(key))
+        name = ".".join(keys)
+        inside = isinstance(value, dict) and "$type" not in value
+        nested = inside and any(own.startswith(name + ".") for own in spec.names)
+        if nested and not any(_takes_mapping(parameter) for parameter in spec.named(name)):
+            yield from _flat(value, spec, keys)
+        else:
+            yield keys, value
+
+
+def _takes_mapping(parameter: Parameter) -> bool:
+    return parameter.type.is_container
+
+
+def _parse(text: str, path: str) -> tuple[Any, Mapping[tuple[str, ...], int]]:
+    from pystematic import rundir  # its readers of text formats are loaded only when there is a file to read
+
+    if path.endswith(".toml"):
+        return rundir.parse_toml_with_lines(text, path)
+    if path.endswith(".json"):
+        return rundir.parse_json_with_lines(text, path)
+    return rundir.parse_yaml(text, path)
+
+
+def _run_of(path: str) -> str | None:
+    """Return the id of the run whose parameters.yaml this is, or None for any other file."""
+    if os.path.basename(path) != "parameters.yaml":
+        return None
+    folder = os.path.dirname(os.path.abspath(path))
+    return os.path.basename(folder) if os.path.isfile(os.path.join(folder, "run.json")) else None
+
+
+def _nearest_project(directory: str) -> str | None:
+    folder = os.path.abspath(directory)
+    while True:
+        path = os.path.join(folder, PROJECT_FILE)
+        if os.path.isfile(path):
+            return path
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
