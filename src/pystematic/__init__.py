@@ -65,7 +65,7 @@ _HOMES = {
 }
 _MODULES = ("core", "errors", "plugins", "torch")
 
-__all__ = [  # noqa: PLE0604 - the names stand in the table above
+__all__ = [
     "__version__",
     "core",
     "torch",

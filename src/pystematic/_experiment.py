@@ -57,7 +57,7 @@ class Experiment:
         self.main_function = main_function
         self.name = _checked_name(name or _name_of(main_function), self.where)
         self.metric = _checked_metric(metric, self.where)
-        self.group: Group | None = None
+        self.parent: Group | None = None
         self._defaults = dict(defaults_override or {})
         self._parameters = ParameterSet(f"experiment '{self.name}'")
         self._spec: Spec | None = None
@@ -107,7 +107,7 @@ class Experiment:
     @property
     def full_name(self) -> str:
         """The name with those of its groups, joined by dots: the name of the folder of its runs."""
-        return f"{self.group.full_name}.{self.name}" if self.group is not None else self.name
+        return f"{self.parent.full_name}.{self.name}" if self.parent is not None else self.name
 
     @property
     def documentation(self) -> str:
@@ -170,7 +170,8 @@ class Experiment:
         """
         from pystematic.cli import run_program
 
-        return run_program(self, argv, exit_on_error)  # type: ignore[no-any-return]
+        finished: Run | None = run_program(self, argv, exit_on_error)
+        return finished
 
     def run_in_new_process(self, params: Mapping[str, Any] | None = None, /, **more: Any) -> BaseProcess:
         """Start the experiment in a new process and return the process; ``join()`` waits for it.
@@ -282,8 +283,8 @@ class Experiment:
         positional = code.co_varnames[: code.co_argcount]
         if len(positional) > 2:
             raise DeclarationError(
-                f"{self.where}: the main function of experiment '{self.name}' takes {', '.join(positional)}; it can take "
-                "(parameters, context), (parameters) or nothing. Write further parameters behind a '*'."
+                f"{self.where}: the main function of experiment '{self.name}' takes {', '.join(positional)}; "
+                "it can take (parameters, context), (parameters) or nothing. Write further parameters behind a '*'."
             )
         if positional and positional[0] in annotations:
             cls = _evaluate(annotations[positional[0]], function)
@@ -344,7 +345,7 @@ class Group:
         self.where = where or caller_place()
         self.main_function = main_function
         self.name = "" if main_function is None else _checked_name(name or _name_of(main_function), self.where)
-        self.group: Group | None = None
+        self.parent: Group | None = None
         self.members: dict[str, Experiment | Group] = {}
         self._parameters = ParameterSet(f"group '{self.name}'")
         self._spec: Spec | None = None
@@ -453,7 +454,7 @@ class Group:
     @property
     def full_name(self) -> str:
         """The name with those of the groups around it, joined by dots."""
-        return f"{self.group.full_name}.{self.name}" if self.group is not None and self.group.name else self.name
+        return f"{self.parent.full_name}.{self.name}" if self.parent is not None else self.name
 
     @property
     def documentation(self) -> str:
@@ -489,13 +490,14 @@ class Group:
         self.members.pop(experiment.name, None)
         self.members[experiment.name] = experiment
         if self.main_function is not None:
-            experiment.group = self
+            experiment.parent = self
 
     def cli(self, argv: Sequence[str] | None = None, exit_on_error: bool = True) -> Run | None:
         """Run the experiment of this group that a command line names; see `Experiment.cli`."""
         from pystematic.cli import run_program
 
-        return run_program(self, argv, exit_on_error)  # type: ignore[no-any-return]
+        finished: Run | None = run_program(self, argv, exit_on_error)
+        return finished
 
     def check_values(self, resolution: Resolution) -> list[str]:
         return []
@@ -700,7 +702,9 @@ def param_group(name: str, *parameters: Any) -> Callable[[Any], Any]:
 
     for declare in parameters:
         if not callable(declare):
-            raise DeclarationError(f"{where}: param_group '{name}' takes pystematic.parameter(...), got {short(declare)}.")
+            raise DeclarationError(
+                f"{where}: param_group '{name}' takes pystematic.parameter(...), got {short(declare)}."
+            )
         declare(collector)
     declared = ParameterGroup(name, help_text, _in_order_of_writing(_memo(collector)), where)
 
@@ -809,7 +813,8 @@ def _inherit(target: Experiment | Group, source: Any) -> None:
         target.parameter_set.inherit(memo)
     else:
         raise DeclarationError(
-            f"{target.where}: inherit_params takes experiments, groups and functions with parameters, got {short(source)}."
+            f"{target.where}: inherit_params takes experiments, groups and functions with parameters, "
+            f"got {short(source)}."
         )
     target._spec = None
 
@@ -846,7 +851,9 @@ def _checked_metric(metric: str | None, where: str) -> str | None:
     if metric is not None:
         tag, _, direction = str(metric).rpartition(":")
         if not tag or direction not in ("max", "min"):
-            raise DeclarationError(f"{where}: metric={short(metric)} is no tag with a direction, such as 'val/loss:min'.")
+            raise DeclarationError(
+                f"{where}: metric={short(metric)} is no tag with a direction, such as 'val/loss:min'."
+            )
     return metric
 
 
@@ -869,7 +876,15 @@ def _evaluate(annotation: Any, function: Any) -> Any:
 def _prose(docstring: str | None) -> str:
     lines = []
     for line in (docstring or "").strip().splitlines():
-        if line.strip() in ("Args:", "Arguments:", "Parameters:", "Keyword Args:", "Returns:", "Raises:", "Attributes:"):
+        if line.strip() in (
+            "Args:",
+            "Arguments:",
+            "Parameters:",
+            "Keyword Args:",
+            "Returns:",
+            "Raises:",
+            "Attributes:",
+        ):
             break
         lines.append(line.strip())
     return "\n".join(lines).strip()
@@ -892,7 +907,8 @@ def find_experiment(full_name: str) -> Experiment | None:
     while rest:
         members = node.members or {}
         match = next(
-            (name for name in sorted(members, key=len, reverse=True) if rest == name or rest.startswith(name + ".")), None
+            (name for name in sorted(members, key=len, reverse=True) if rest == name or rest.startswith(name + ".")),
+            None,
         )
         if match is None:
             return None

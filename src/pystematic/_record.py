@@ -3,14 +3,20 @@
 `dataclasses` imports `inspect`, which alone costs more than the whole start-up budget leaves. Type checkers see the
 real `dataclass(frozen=True)`; at run time a few lines give the same constructor, equality and repr.
 """
+# ruff: noqa: N807 - the functions below become methods
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dataclasses import dataclass
+    from typing import TypeVar
 
-    record = dataclass(frozen=True)
+    from typing_extensions import dataclass_transform
+
+    Cls = TypeVar("Cls")
+
+    @dataclass_transform(frozen_default=True)
+    def record(cls: type[Cls]) -> type[Cls]: ...
 else:
 
     def record(cls: type) -> type:

@@ -1,12 +1,12 @@
 """Every exception that a user may catch.
 
-    Error                       anything that pystematic refuses; also `pystematic.core.Error`
-    ├── DeclarationError        a decorator was given something impossible; names the file and line
-    ├── UsageError              values or words that a person gave; all problems of one command at once; exit code 2
-    │   └── NotFoundError       no such run, folder or experiment
-    └── ExperimentError         a run that cannot start or go on
-        └── RunDirectoryError   the output folder cannot be written: read-only, full, not a folder
-    RunStopped (BaseException)  a signal ends the run; `finally` blocks run, `except Exception` does not catch it
+Error                       anything that pystematic refuses; also `pystematic.core.Error`
+├── DeclarationError        a decorator was given something impossible; names the file and line
+├── UsageError              values or words that a person gave; all problems of one command at once; exit code 2
+│   └── NotFoundError       no such run, folder or experiment
+└── ExperimentError         a run that cannot start or go on
+    └── RunDirectoryError   the output folder cannot be written: read-only, full, not a folder
+RunStopped (BaseException)  a signal ends the run; `finally` blocks run, `except Exception` does not catch it
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RunDirectoryError(ExperimentError):
     """The output folder cannot be written: it is read-only, full, or not a folder."""
 
 
-class RunStopped(BaseException):  # noqa: N818 - the public name; it is a request, not an error
+class RunStopped(BaseException):
     """A signal asks the run to end. Raised in the main thread; ``finally`` blocks run.
 
     Attributes:

@@ -14,6 +14,7 @@ from pystematic.resolve import OptionReader, Parameters, Word, resolve, tokenize
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     # Gets the options and the positional arguments; returns the exit code.
     Handler = Callable[[Parameters, list[str]], int]
@@ -60,8 +61,8 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def _option(name: str, type: object, default: object, help: str, **more: object) -> Parameter:
-    return Parameter(name, type, default, help=help, where="pystematic", **more)  # type: ignore[arg-type]
+def _option(name: str, type: Any, default: Any, help: str, **more: Any) -> Parameter:
+    return Parameter(name, type, default, help=help, where="pystematic", **more)
 
 
 def _options() -> dict[str, Parameter]:
@@ -131,7 +132,9 @@ def _read(command: Command, words: list[str]) -> tuple[Parameters | None, list[s
         if words and words[0] in ("-h", "--help"):
             return None, []
         if len(words) < command.minimum:
-            raise UsageError(f"{command.positionals.split()[0]} is missing: pystematic {command.name} {command.positionals}")
+            raise UsageError(
+                f"{command.positionals.split()[0]} is missing: pystematic {command.name} {command.positionals}"
+            )
         return Parameters({}), words
     tokens = tokenize(words)
     if any(not isinstance(token, Word) and token.name in ("-h", "--help") for token in tokens):

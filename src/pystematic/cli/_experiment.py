@@ -22,7 +22,7 @@ from pystematic.resolve import OptionReader, Resolution, Word, resolve, tokenize
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, NoReturn
+    from typing import Any
 
     from pystematic.cli._node import Node
     from pystematic.resolve import Given, Option
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 USAGE_EXIT_CODE = 2
 
 
-def run_program(root: Node, argv: Sequence[str] | None = None, exit_on_error: bool = True, prog: str | None = None) -> Any:
+def run_program(
+    root: Node, argv: Sequence[str] | None = None, exit_on_error: bool = True, prog: str | None = None
+) -> Any:
     """Do what a command line says; return the finished run, or None where nothing was run.
 
     Args:
@@ -127,7 +129,10 @@ class _Command:
         def message(token: Option) -> str:
             for member in (node.members or {}).values():
                 if member.spec.with_option(token.name) is not None:
-                    return f"{token.name} stands before the name of the experiment. Write it behind: EXPERIMENT {token.name} ..."
+                    return (
+                        f"{token.name} stands before the name of the experiment. "
+                        f"Write it behind: EXPERIMENT {token.name} ..."
+                    )
             return f"there is no option {token.name}.{did_you_mean(token.name, node.spec.options)}"
 
         return message
@@ -160,7 +165,9 @@ def _run_finder(spec: Spec, given: dict[str, Given], node: Node) -> Any:
     return find
 
 
-def run_node(node: Node, resolution: Resolution, argv: Sequence[str], exit_on_error: bool, notes: Sequence[str] = ()) -> Any:
+def run_node(
+    node: Node, resolution: Resolution, argv: Sequence[str], exit_on_error: bool, notes: Sequence[str] = ()
+) -> Any:
     """Run an experiment and turn its end into what a shell expects."""
     from pystematic import run as running
 
@@ -188,7 +195,7 @@ def run_node(node: Node, resolution: Resolution, argv: Sequence[str], exit_on_er
         raise
 
 
-def _print_usage_error(usage: _Usage) -> NoReturn | None:
+def _print_usage_error(usage: _Usage) -> None:
     lines = []
     if len(usage.problems) == 1:
         lines.append(f"{usage.prog}: error: {usage.problems[0]}")
@@ -197,7 +204,7 @@ def _print_usage_error(usage: _Usage) -> NoReturn | None:
         lines += [f"  {line}" for problem in usage.problems for line in problem.splitlines()]
     lines.append(f"See '{usage.prog} --help'.")
     print("\n".join(lines), file=sys.stderr)
-    return None
+    return
 
 
 def _print_dry_run(resolution: Resolution) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from pystematic._words import kebab, short, snake
-from pystematic.declare import OMITTED, Parameter, Spec, bare_type, format_value
+from pystematic.declare import OMITTED, Parameter, Spec, bare_type
 from pystematic.resolve import PRECEDENCE
 
 TYPE_CHECKING = False
@@ -139,7 +139,11 @@ def _default_text(parameter: Parameter, spec: Spec) -> str:
     if callable(default) and not isinstance(default, type) and not hasattr(default, "value"):
         return f"default: made by {getattr(default, '__name__', 'a callable')}"
     text = parameter.type.format(default)
-    return f"default: {text if text and text.strip() == text else repr(text)}" if len(text) < 200 else f"default: {short(text, 60)}"
+    return (
+        f"default: {text if text and text.strip() == text else repr(text)}"
+        if len(text) < 200
+        else f"default: {short(text, 60)}"
+    )
 
 
 def _entry(head: str, text: str, width: int) -> list[str]:

@@ -87,7 +87,8 @@ def find_node(root: Node, words: list[str]) -> Node:
         NotFoundError: there is none of that name.
     """
     node = root
-    for word in [part for word in words for part in _parts(root, word)]:
+    parts = [part for word in words for part in _parts(root, word)]
+    for word in parts:
         members = node.members or {}
         if word not in members:
             hint = did_you_mean(word, members) or f" There are {', '.join(members)}." if members else ""

@@ -10,13 +10,13 @@ from pystematic.declare._parameter import (
     caller_place,
 )
 from pystematic.declare._spec import ParameterSet, Spec, active
-from pystematic.declare._types import BadValue, Choice, ParamType, Text, format_value, type_of
+from pystematic.declare._types import BadValueError, Choice, ParamType, Text, format_value, type_of
 
 __all__ = [
     "OMITTED",
     "RESERVED_NAMES",
     "SECRET_ENDINGS",
-    "BadValue",
+    "BadValueError",
     "Choice",
     "ParamType",
     "Parameter",

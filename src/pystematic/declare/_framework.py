@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
 # Every name of the contract, also those that this version does not have: an old or a newer record may hold them,
 # and they are then passed over instead of being unknown.
-RESERVED_NAMES = frozenset(
-    "random_seed precision deterministic seed_libraries checkpoint limit_batches output_dir params_file preset resume "
-    "dry_run debug pdb capture device cuda compile sync_batchnorm distributed nproc_per_node nnodes node_rank "
-    "master_addr master_port max_restarts collective_timeout on recorders tags note keep_last keep_best grace max_time "
-    "local_rank subprocess".split()
-)
+# fmt: off
+RESERVED_NAMES = frozenset((
+    "random_seed", "precision", "deterministic", "seed_libraries", "checkpoint", "limit_batches", "output_dir",
+    "params_file", "preset", "resume", "dry_run", "debug", "pdb", "capture", "device", "cuda", "compile",
+    "sync_batchnorm", "distributed", "nproc_per_node", "nnodes", "node_rank", "master_addr", "master_port",
+    "max_restarts", "collective_timeout", "on", "recorders", "tags", "note", "keep_last", "keep_best", "grace",
+    "max_time", "local_rank", "subprocess",
+))
+# fmt: on
 
 
 def draw_seed() -> int:

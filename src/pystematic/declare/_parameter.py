@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from pystematic._words import kebab, short
-from pystematic.declare._types import BadValue, Boolean, Choice, OrNone, ParamType, Sequence_, Text, type_of
+from pystematic.declare._types import BadValueError, Boolean, Choice, OrNone, ParamType, Sequence_, Text, type_of
 from pystematic.errors import DeclarationError
 
 TYPE_CHECKING = False
@@ -126,9 +126,11 @@ class Parameter:
         """Take another default, checked at once unless it is a callable that makes it."""
         try:
             self.default = self.check_default(default)
-        except BadValue as error:
+        except BadValueError as error:
             place = where or self.where
-            raise DeclarationError(f"{place}: parameter '{self.name}': the default {short(default)} is not {error}.") from None
+            raise DeclarationError(
+                f"{place}: parameter '{self.name}': the default {short(default)} is not {error}."
+            ) from None
         if self.default is None and not self.required and not self.type.allows_none:
             self.type = OrNone(self.type)
 
@@ -142,7 +144,7 @@ class Parameter:
         """Return the default value, calling the callable that makes it.
 
         Raises:
-            BadValue: what the callable returned does not fit the type.
+            BadValueError: what the callable returned does not fit the type.
         """
         if callable(self.default) and not self._is_value(self.default):
             made = self.default()
@@ -171,16 +173,23 @@ class Parameter:
             raise DeclarationError(
                 f"{self.where}: {short(name)} is no name for a parameter. Write a Python name, such as 'learning_rate'."
             )
-        if name.startswith("_") or name.startswith("no_") and not name[3:]:
+        if name.startswith("_") or (name.startswith("no_") and not name[3:]):
             raise DeclarationError(f"{self.where}: a parameter's name begins with a letter, unlike {name!r}.")
         checked = (flags,) if isinstance(flags, str) else tuple(flags)
         for flag in checked:
-            if not isinstance(flag, str) or not flag.startswith("-") or not flag.lstrip("-")[:1].isalpha() or "=" in flag:
+            if (
+                not isinstance(flag, str)
+                or not flag.startswith("-")
+                or not flag.lstrip("-")[:1].isalpha()
+                or "=" in flag
+            ):
                 raise DeclarationError(
                     f"{self.where}: parameter '{name}': {short(flag)} is no flag. Write '-l' or '--rate'."
                 )
             if not flag.startswith("--") and len(flag) != 2:
-                raise DeclarationError(f"{self.where}: parameter '{name}': a flag with one dash has one letter, unlike {flag!r}.")
+                raise DeclarationError(
+                    f"{self.where}: parameter '{name}': a flag with one dash has one letter, unlike {flag!r}."
+                )
         return tuple(flag for flag in checked if flag != "--" + kebab(name))
 
     def _build_type(
@@ -194,7 +203,9 @@ class Parameter:
                 if self.default is None:
                     self.default = False
                 if declared is not OMITTED and declared not in (bool, str) and not isinstance(declared, ParamType):
-                    raise DeclarationError(f"{self.where}: parameter '{self.name}': a flag's type is bool, not {short(declared)}.")
+                    raise DeclarationError(
+                        f"{self.where}: parameter '{self.name}': a flag's type is bool, not {short(declared)}."
+                    )
                 return declared if isinstance(declared, ParamType) else Boolean()
             if allowed_values is not None:
                 item: ParamType = Choice(list(allowed_values))

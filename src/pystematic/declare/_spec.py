@@ -5,7 +5,7 @@ from __future__ import annotations
 from pystematic._words import did_you_mean, short
 from pystematic.declare._framework import check_replacement, framework_groups
 from pystematic.declare._parameter import Parameter, ParameterGroup
-from pystematic.declare._types import BadValue
+from pystematic.declare._types import BadValueError
 from pystematic.errors import DeclarationError
 
 TYPE_CHECKING = False
@@ -153,7 +153,7 @@ class Spec:
                 raise DeclarationError(f"{where}: defaults: there is no parameter '{name}'.{hint}")
             try:
                 checked[name] = found[0].check_default(value)
-            except BadValue as error:
+            except BadValueError as error:
                 raise DeclarationError(f"{where}: defaults: {name}={short(value)} is not {error}.") from None
         return checked
 

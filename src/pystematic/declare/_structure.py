@@ -9,7 +9,7 @@ import sys
 
 from pystematic._words import english_list, short
 from pystematic.declare._parameter import OMITTED, Parameter
-from pystematic.declare._types import BadValue, Choice, Constrained, OrNone, conditions_of, type_of
+from pystematic.declare._types import BadValueError, Choice, Constrained, OrNone, conditions_of, type_of
 from pystematic.errors import DeclarationError
 
 TYPE_CHECKING = False
@@ -128,9 +128,7 @@ class Structure:
         self.parameters.append(parameter)
         self._builders.append((field.argument, lambda values: values[name]))
 
-    def _add_nested(
-        self, field: _Field, name: str, cls: Any, default: Any, when: tuple[str, str] | None
-    ) -> None:
+    def _add_nested(self, field: _Field, name: str, cls: Any, default: Any, when: tuple[str, str] | None) -> None:
         inner = Structure(cls, self.where, f"{name}.", OMITTED if default is OMITTED else default(), when)
         self.parameters += inner.parameters
         self._builders.append((field.argument, inner.build))
@@ -162,9 +160,7 @@ class Structure:
             )
         )
         inner = {
-            own: Structure(
-                member, self.where, f"{name}.", instance if own == chosen else OMITTED, (name, own)
-            )
+            own: Structure(member, self.where, f"{name}.", instance if own == chosen else OMITTED, (name, own))
             for own, member in zip(names, members, strict=True)
         }
         for structure in inner.values():
@@ -180,7 +176,9 @@ def choice_name(cls: type) -> str:
     """Spell a class for ``--optimizer NAME``: ``CosineSchedule`` is ``cosine-schedule``."""
     letters = []
     for i, letter in enumerate(cls.__name__):
-        begins = i > 0 and letter.isupper() and (not cls.__name__[i - 1].isupper() or cls.__name__[i + 1 : i + 2].islower())
+        begins = (
+            i > 0 and letter.isupper() and (not cls.__name__[i - 1].isupper() or cls.__name__[i + 1 : i + 2].islower())
+        )
         letters.append("-" + letter.lower() if begins else letter.lower())
     return "".join(letters).replace("_", "-")
 
@@ -202,7 +200,7 @@ def _constant(value: Any) -> _Constant:
 def _checked(kind: Any, value: Any, name: str, where: str) -> None:
     try:
         kind.check(value)
-    except BadValue as error:
+    except BadValueError as error:
         raise DeclarationError(f"{where}: field '{name}': the default {short(value)} is not {error}.") from None
 
 
@@ -310,14 +308,22 @@ def field_docs(cls: type) -> dict[str, str]:
     except (OSError, TypeError, SyntaxError, IndentationError):
         return docs
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    for field, text in zip(body, body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            if isinstance(text.value, ast.Constant) and isinstance(text.value.value, str):
-                docs[field.target.id] = " ".join(text.value.value.split())
+    for i, field in enumerate(body[:-1]):
+        text = body[i + 1]
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        ):
+            docs[field.target.id] = " ".join(text.value.value.split())
     return docs
 
 
-def section_docs(docstring: str, headings: tuple[str, ...] = ("Args:", "Arguments:", "Keyword Args:", "Parameters:")) -> dict[str, str]:
+def section_docs(
+    docstring: str, headings: tuple[str, ...] = ("Args:", "Arguments:", "Keyword Args:", "Parameters:")
+) -> dict[str, str]:
     """Read ``name: text`` entries from a section of a docstring in Google's style."""
     docs: dict[str, str] = {}
     name = ""

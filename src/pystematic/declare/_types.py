@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class BadValue(ValueError):
+class BadValueError(ValueError):
     """A value that its type refuses. The text says what was expected, without the value and its source.
 
     Attributes:
@@ -32,7 +32,7 @@ class ParamType:
 
     `parse` reads one text of a person (command line, environment). `check` takes a value from a file or from code:
     text is read as `parse` does, anything else must already fit; nothing is converted that could lose something
-    (``3.7`` is no int, ``True`` is no number). Both raise `BadValue`. `plain` returns what `check` takes back from
+    (``3.7`` is no int, ``True`` is no number). Both raise `BadValueError`. `plain` returns what `check` takes back from
     YAML or JSON; it may return values that these formats lack, which the run directory then marks.
     """
 
@@ -45,7 +45,7 @@ class ParamType:
     repeatable = True  # whether `check` gives a value back unchanged that it has made before
 
     def parse(self, text: str) -> Any:
-        raise BadValue(self.expected)
+        raise BadValueError(self.expected)
 
     def parse_words(self, words: Sequence[tuple[str, bool]]) -> Any:
         """Read the words of one or more uses of an option; the flag of a word tells that it is meant literally."""
@@ -70,7 +70,7 @@ class ParamType:
         return format_value(value)
 
     def _refuse(self) -> Any:
-        raise BadValue(self.expected)
+        raise BadValueError(self.expected)
 
 
 def format_value(value: object) -> str:
@@ -153,7 +153,7 @@ class Number(ParamType):
             try:
                 return float(value)
             except OverflowError:
-                raise BadValue("a number that a float can hold") from None
+                raise BadValueError("a number that a float can hold") from None
         return float(super().check(value))
 
     def schema(self) -> dict[str, object]:
@@ -224,7 +224,7 @@ class FlagOrChoice(ParamType):
     def check(self, value: object) -> str | None:
         if value is None or value is False:
             return None
-        return self.choices[0] if value is True else super().check(value)  # type: ignore[no-any-return]
+        return self.choices[0] if value is True else super().check(value)
 
     def schema(self) -> dict[str, object]:
         return {"enum": [*self.choices, None]}
@@ -257,7 +257,7 @@ class FilePath(ParamType):
 
     def parse(self, text: str) -> Any:
         if "\0" in text:
-            raise BadValue("a path, which cannot hold the character NUL")
+            raise BadValueError("a path, which cannot hold the character NUL")
         return self._cls(text)
 
     def check(self, value: object) -> Any:
@@ -285,7 +285,7 @@ class Choice(ParamType):
             found = [i for i, choice in enumerate(self.choices) if spell(choice) == spell(text)]
             if len(found) == 1:
                 return self.values[found[0]]
-        raise BadValue(f"{self.expected}.{did_you_mean(text, self.choices)}".removesuffix("."))
+        raise BadValueError(f"{self.expected}.{did_you_mean(text, self.choices)}".removesuffix("."))
 
     def check(self, value: object) -> Any:
         for own in self.values:
@@ -398,7 +398,7 @@ class OneOf(ParamType):
     def parse_words(self, words: Sequence[tuple[str, bool]]) -> Any:
         def read(member: ParamType) -> Any:
             if len(words) > 1 and not member.is_container:
-                raise BadValue(self.expected)
+                raise BadValueError(self.expected)
             return member.parse_words(words)
 
         return self._first(read)
@@ -408,7 +408,7 @@ class OneOf(ParamType):
             try:
                 if type(member.check(value)) is type(value):
                     return member.check(value)
-            except BadValue:
+            except BadValueError:
                 continue
         return self._first(lambda member: member.check(value))
 
@@ -417,7 +417,7 @@ class OneOf(ParamType):
             try:
                 if _equal(member.check(value), value):
                     return member.plain(value)
-            except BadValue:
+            except BadValueError:
                 continue
         return value
 
@@ -428,7 +428,7 @@ class OneOf(ParamType):
         for member in self.members:
             try:
                 return read(member)
-            except BadValue:
+            except BadValueError:
                 continue
         return self._refuse()
 
@@ -451,7 +451,9 @@ class Container(ParamType):
             try:
                 return self.check(json.loads(words[0][0]))
             except json.JSONDecodeError as error:
-                raise BadValue(f"{self.expected} (this begins like JSON, but {error.msg} at {error.pos})") from None
+                raise BadValueError(
+                    f"{self.expected} (this begins like JSON, but {error.msg} at {error.pos})"
+                ) from None
         pieces: list[tuple[str, bool]] = []
         for text, literal in words:
             pieces.extend([(text, True)] if literal else [(piece, False) for piece in text.split(",")])
@@ -465,15 +467,15 @@ def _read_piece(item: ParamType, piece: tuple[str, bool]) -> Any:
     text, literal = piece
     try:
         return item.parse_literal(text) if literal else item.parse(text)
-    except BadValue as error:
-        raise BadValue(str(error), text) from None
+    except BadValueError as error:
+        raise BadValueError(str(error), text) from None
 
 
 def _check_piece(item: ParamType, piece: object) -> Any:
     try:
         return item.check(piece)
-    except BadValue as error:
-        raise BadValue(str(error), piece) from None
+    except BadValueError as error:
+        raise BadValueError(str(error), piece) from None
 
 
 class Sequence_(Container):  # noqa: N801 - `Sequence` is the name of the annotation
@@ -522,7 +524,7 @@ class FixedTuple(Container):
 
     def from_pieces(self, pieces: Sequence[tuple[str, bool]]) -> Any:
         if len(pieces) != len(self.items):
-            raise BadValue(f"{self.expected}, not {len(pieces)}")
+            raise BadValueError(f"{self.expected}, not {len(pieces)}")
         return tuple(_read_piece(item, piece) for item, piece in zip(self.items, pieces, strict=True))
 
     def check(self, value: object) -> Any:
@@ -531,7 +533,7 @@ class FixedTuple(Container):
         if not isinstance(value, list | tuple):
             return self._refuse()
         if len(value) != len(self.items):
-            raise BadValue(f"{self.expected}, not {len(value)}")
+            raise BadValueError(f"{self.expected}, not {len(value)}")
         return tuple(_check_piece(item, part) for item, part in zip(self.items, value, strict=True))
 
     def plain(self, value: Any) -> object:
@@ -557,7 +559,7 @@ class Mapping_(Container):  # noqa: N801 - `Mapping` is the name of the annotati
         for text, literal in pieces:
             key, equals, value = text.partition("=")
             if not equals:
-                raise BadValue(self.expected)
+                raise BadValueError(self.expected)
             pairs[_read_piece(self.key, (key, False))] = _read_piece(self.value, (value, literal))
         return pairs
 
@@ -648,7 +650,7 @@ class Converted(ParamType):
         try:
             return self.convert(text)
         except Exception as error:  # whatever a user's converter raises means: not this value
-            raise BadValue(f"{self.expected} ({type(error).__name__}: {error})") from error
+            raise BadValueError(f"{self.expected} ({type(error).__name__}: {error})") from error
 
     def check(self, value: object) -> Any:
         if isinstance(self.convert, type) and isinstance(value, self.convert):
@@ -703,7 +705,7 @@ class Constrained(ParamType):
             except Exception:  # a condition that cannot be asked of the value does not hold
                 good = False
             if not good:
-                raise BadValue(self.expected)
+                raise BadValueError(self.expected)
         return value
 
 

@@ -161,9 +161,7 @@ class FileReader:
         return given
 
 
-def _flat(
-    tree: Mapping[str, Any], spec: Spec, prefix: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _flat(tree: Mapping[str, Any], spec: Spec, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield the entries of nested tables by their dotted names, as far as the specification has such names."""
     for key, value in tree.items():
         keys = (*prefix, str(key))
@@ -183,11 +181,13 @@ def _takes_mapping(parameter: Parameter) -> bool:
 def _parse(text: str, path: str) -> tuple[Any, Mapping[tuple[str, ...], int]]:
     from pystematic import rundir  # its readers of text formats are loaded only when there is a file to read
 
+    parse = rundir.parse_yaml
     if path.endswith(".toml"):
-        return rundir.parse_toml_with_lines(text, path)
-    if path.endswith(".json"):
-        return rundir.parse_json_with_lines(text, path)
-    return rundir.parse_yaml(text, path)
+        parse = rundir.parse_toml_with_lines
+    elif path.endswith(".json"):
+        parse = rundir.parse_json_with_lines
+    tree, lines = parse(text, path)
+    return tree, lines
 
 
 def _run_of(path: str) -> str | None:

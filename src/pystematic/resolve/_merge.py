@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pystematic._words import did_you_mean, english_list, short
-from pystematic.declare import OMITTED, BadValue, Parameter, Spec
+from pystematic.declare import OMITTED, BadValueError, Parameter, Spec
 from pystematic.resolve._files import FileReader
 from pystematic.resolve._given import Given
 from pystematic.resolve._parameters import Parameters
@@ -119,7 +119,7 @@ class _Merge:
                 raise _Problem(f"{parameter.option} is required, and cannot be none ({self.sources[name]}).")
         except _Problem as problem:
             self._fail(name, str(problem))
-        except BadValue as error:
+        except BadValueError as error:
             self._fail(name, f"{name}, from its default: the value is not {error}.")
 
     def _convert(self, parameter: Parameter, given: Given) -> Any:
@@ -134,7 +134,7 @@ class _Merge:
             if given.words is not None:
                 return kind.parse_words(given.words)
             return kind.check(given.plain)
-        except BadValue as error:
+        except BadValueError as error:
             value = given.plain if given.words is None else " ".join(text for text, _ in given.words)
             value = value if error.piece is None else error.piece
             shown = "the masked value" if parameter.secret else short(value)
@@ -197,6 +197,6 @@ def _early(spec: Spec, name: str, layers: Sequence[Mapping[str, Given]]) -> Any:
             kind = spec.named(name)[0].type
             try:
                 return kind.parse_words(given.words) if given.words is not None else kind.check(given.plain)
-            except BadValue:
+            except BadValueError:
                 return None
     return None

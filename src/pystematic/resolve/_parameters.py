@@ -14,7 +14,8 @@ class Parameters(dict[str, "Any"]):
     """The parameters of a run: a read-only mapping that also takes attribute access.
 
     ``parameters["lr"]`` and ``parameters.lr`` are the same; a method of mappings wins over a parameter of its name.
-    It is a dict, so that `json.dumps`, ``dict(parameters)`` and ``**parameters`` work; copies and pickles keep the sources.
+    It is a dict, so that `json.dumps`, ``dict(parameters)`` and ``**parameters`` work; copies and pickles keep the
+    sources.
     A misspelt name raises `KeyError` (`AttributeError` for attributes) with the nearest name.
 
     Example:
@@ -88,5 +89,5 @@ class Parameters(dict[str, "Any"]):
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError("the parameters of a run are read-only; dict(parameters) is a copy that can be changed")
 
-    __setitem__ = __delitem__ = __ior__ = __setattr__ = __delattr__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = __setattr__ = __delattr__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse

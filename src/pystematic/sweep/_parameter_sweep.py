@@ -73,7 +73,7 @@ def run_parameter_sweep(
 
     total = 0
     try:
-        for total, params in enumerate(list_of_params, 1):  # noqa: B007 - counted for the message
+        for total, params in enumerate(list_of_params, 1):
             while len(running) >= max_num_processes:
                 collect()
             if before_start is not None:
