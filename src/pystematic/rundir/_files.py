@@ -1,0 +1,97 @@
+"""Writing files so that a reader finds the old content or the new one, never half of it."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_counter = 0
+
+
+def replace_file(path: str | os.PathLike[str], content: bytes, *, fsync: bool = False) -> None:
+    """Put ``content`` in the place of ``path`` by a rename, which other machines see whole over NFS too.
+
+    Args:
+        path: the file; its folder exists.
+        content: all of it.
+        fsync: wait until it is on disk, file and name.
+
+    Raises:
+        OSError: it cannot be written; the old file stays and nothing is left behind.
+    """
+    global _counter
+    _counter += 1
+    temporary = f"{os.fspath(path)}.{os.getpid()}-{_counter}.tmp"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if fsync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+    if fsync:
+        sync_dir(os.path.dirname(os.fspath(path)) or ".")
+
+
+def sync_dir(path: str) -> None:
+    """Put the names of a folder on disk, where the platform can."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems cannot
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def write_document(path: str | os.PathLike[str], document: Any, *, fsync: bool = False) -> None:
+    """Write a JSON document atomically, as strict JSON; see `strict_json`.
+
+    Raises:
+        OSError: it cannot be written; the old document stays.
+    """
+    import json
+
+    text = json.dumps(strict_json(document), indent=1, allow_nan=False, ensure_ascii=True)
+    replace_file(path, text.encode("ascii") + b"\n", fsync=fsync)
+
+
+def read_document(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return a JSON document, or None when it is absent or damaged."""
+    import json
+
+    try:
+        with open(path, "rb") as file:
+            document = json.loads(file.read())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def strict_json(value: Any) -> Any:
+    """Return ``value`` as what strict JSON can hold: texts as keys, numbers that are finite, text for anything odd."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0 else {"special": str(value)}
+    if isinstance(value, dict):
+        return {str(key): strict_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict_json(item) for item in value]
+    return str(value)
