@@ -7,13 +7,18 @@ import sys
 
 
 def cache_dir() -> str:
-    """Return the folder of pystematic's caches, by the customs of the platform. It need not exist."""
+    """Return the folder of pystematic's caches, by the customs of the platform. It need not exist.
+
+    Where the user has no home (in some containers) the path is not absolute, and nothing is read or written there.
+    """
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
     elif sys.platform == "darwin":
         base = os.path.expanduser("~/Library/Caches")
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        if not os.path.isabs(base):  # https://specifications.freedesktop.org/basedir-spec says to ignore such a one
+            base = os.path.expanduser("~/.cache")
     return os.path.join(base, "pystematic")
 
 
@@ -26,6 +31,8 @@ def cached_file(kind: str, key: str, suffix: str) -> str:
 
 def read_cache(path: str) -> str | None:
     """Return the text of a cache file, or None when there is none or it cannot be read."""
+    if not os.path.isabs(path):
+        return None
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
@@ -35,6 +42,8 @@ def read_cache(path: str) -> str | None:
 
 def write_cache(path: str, text: str) -> None:
     """Replace a cache file; a cache that cannot be written is not written."""
+    if not os.path.isabs(path):  # never a folder named "~" in the working directory
+        return
     temporary = f"{path}.{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)

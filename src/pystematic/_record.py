@@ -26,11 +26,15 @@ else:
         required = frozenset(fields) - defaults.keys()
 
         def __init__(self, *args, **kwargs) -> None:
-            values = {**defaults, **dict(zip(fields, args, strict=False)), **kwargs}
-            if len(values) != len(fields) or len(args) > len(fields):
-                missing = sorted(required - values.keys())
-                unknown = sorted(values.keys() - set(fields))
-                raise TypeError(f"{cls.__name__}: missing {missing}, unknown {unknown}, {len(args)} by position")
+            by_position = dict(zip(fields, args, strict=False))
+            values = {**defaults, **by_position, **kwargs}
+            twice = not by_position.keys().isdisjoint(kwargs)
+            if len(values) != len(fields) or len(args) > len(fields) or twice:
+                raise TypeError(
+                    f"{cls.__name__}: missing {sorted(required - values.keys())}, "
+                    f"unknown {sorted(values.keys() - set(fields))}, "
+                    f"twice {sorted(by_position.keys() & kwargs.keys())}, {len(args)} by position"
+                )
             self.__dict__.update(values)
             if post_init is not None:
                 post_init(self)

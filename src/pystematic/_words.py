@@ -49,7 +49,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     for candidate in names:
         other = snake(candidate.lower())
         distance = _distance(folded, other, limit)
-        if distance <= limit and (best is None or distance < best[0]):
+        # Of one letter, one is all: any other letter would be as near.
+        if distance <= limit and distance < len(folded) and (best is None or distance < best[0]):
             best = (distance, candidate)
         initials = "".join(part[:1] for part in other.split("_"))
         if len(folded) > 1 and (other.startswith(folded) or other.endswith("." + folded) or initials == folded):
@@ -95,22 +96,31 @@ def parse_duration(text: str) -> float:
     """
     total = 0.0
     number = ""
+    parts = 0
     try:
         for letter in text.strip():
             if letter in _UNITS_S:
-                total += float(number) * _UNITS_S[letter]
+                total += _amount(number) * _UNITS_S[letter]
                 number = ""
+                parts += 1
             else:
                 number += letter
-        if number or not text.strip():
-            if total:
+        if number or not parts:
+            if parts:
                 raise ValueError
-            total = float(number)
-        if not 0 <= total < float("inf"):
+            total = _amount(number)
+        if total == float("inf"):
             raise ValueError
     except ValueError:
         raise ValueError(f"expected a duration such as 30s, 10m or 2h, got {text!r}") from None
     return total
+
+
+def _amount(number: str) -> float:
+    value = float(number)
+    if not 0 <= value < float("inf"):
+        raise ValueError
+    return value
 
 
 def format_duration(seconds: float) -> str:
@@ -130,7 +140,7 @@ def format_duration(seconds: float) -> str:
 def format_size(size_bytes: float) -> str:
     """Write a size for people, in powers of 1024: ``512 B``, ``1.5 MiB``."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if size_bytes < 1024:
+        if size_bytes < (1024 if unit == "B" else 1023.95):  # a little less would be written as 1024.0
             return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
         size_bytes /= 1024
     return f"{size_bytes:.1f} TiB"

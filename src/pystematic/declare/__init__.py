@@ -1,5 +1,7 @@
 """What the author declared: parameters, their types, and the specification of an experiment. Knows no values."""
 
+from pystematic.declare._annotations import is_structure, type_of
+from pystematic.declare._compound import Sequence_
 from pystematic.declare._framework import RESERVED_NAMES, framework_groups
 from pystematic.declare._parameter import (
     OMITTED,
@@ -9,8 +11,8 @@ from pystematic.declare._parameter import (
     bare_type,
     caller_place,
 )
-from pystematic.declare._spec import ParameterSet, Spec, active
-from pystematic.declare._types import BadValueError, Choice, ParamType, Text, format_value, type_of
+from pystematic.declare._spec import ParameterSet, Spec
+from pystematic.declare._types import BadValueError, Choice, FilePath, ParamType, Text, format_value
 
 __all__ = [
     "OMITTED",
@@ -18,17 +20,17 @@ __all__ = [
     "SECRET_ENDINGS",
     "BadValueError",
     "Choice",
+    "FilePath",
     "ParamType",
     "Parameter",
     "ParameterGroup",
     "ParameterSet",
+    "Sequence_",
     "Spec",
     "Structure",
     "Text",
-    "active",
     "bare_type",
     "caller_place",
-    "field_docs",
     "format_value",
     "framework_groups",
     "is_structure",
@@ -38,12 +40,12 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pystematic.declare._structure import Structure, field_docs, is_structure, section_docs
+    from pystematic.declare._structure import Structure, section_docs
 
 
 def __getattr__(name: str) -> object:
     # Only experiments whose parameters are the fields of a class need this module.
-    if name in ("Structure", "field_docs", "is_structure", "section_docs"):
+    if name in ("Structure", "section_docs"):
         from pystematic.declare import _structure
 
         return getattr(_structure, name)

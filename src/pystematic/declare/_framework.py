@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 
+from pystematic.declare._compound import Sequence_
 from pystematic.declare._parameter import Parameter, ParameterGroup, bare_type
 from pystematic.declare._types import (
     Anything,
+    BadValueError,
     Boolean,
     Choice,
     Converted,
@@ -18,7 +20,6 @@ from pystematic.declare._types import (
     FlagOrChoice,
     Integer,
     ParamType,
-    Sequence_,
     Text,
 )
 from pystematic.errors import DeclarationError
@@ -35,7 +36,7 @@ RESERVED_NAMES = frozenset((
     "params_file", "preset", "resume", "dry_run", "debug", "pdb", "capture", "device", "cuda", "compile",
     "sync_batchnorm", "distributed", "nproc_per_node", "nnodes", "node_rank", "master_addr", "master_port",
     "max_restarts", "collective_timeout", "on", "recorders", "tags", "note", "keep_last", "keep_best", "grace",
-    "max_time", "local_rank", "subprocess",
+    "max_time", "local_rank", "subprocess", "system_metrics",
 ))
 # fmt: on
 
@@ -75,7 +76,7 @@ def framework_groups() -> tuple[ParameterGroup, ...]:
                 [
                     _own(
                         "params_file",
-                        Sequence_(Text(), list),
+                        Sequence_(FilePath(str), list),
                         None,
                         "Read parameters from a YAML, JSON or TOML file, or from a run (id, directory, last). "
                         "Repeatable; later ones win.",
@@ -98,7 +99,7 @@ def framework_groups() -> tuple[ParameterGroup, ...]:
                 [
                     _own(
                         "output_dir",
-                        str,
+                        FilePath(str),
                         "./output",
                         "The folder of all runs; made if need be.",
                         envvar="PYSTEMATIC_OUTPUT_DIR",
@@ -114,6 +115,13 @@ def framework_groups() -> tuple[ParameterGroup, ...]:
                         "sys",
                         "What goes into the log: Python's output, that of C code and children too (fd), or none.",
                     ),
+                    _own(
+                        "recorders",
+                        Sequence_(Text(), list),
+                        None,
+                        "Record into these too: console, csv, mlflow, tensorboard, wandb.",
+                    ),
+                    _own("system_metrics", bool, True, "Record CPU, memory, disk and GPUs every ten seconds."),
                     _own("debug", bool, False, "Log at level DEBUG, and show whole tracebacks."),
                     _own("pdb", bool, False, "Open the debugger where the experiment fails.", allow_from_file=False),
                     _own("local_rank", int, 0, "Set by launch_subprocess.", hidden=True, allow_from_file=False),
@@ -125,29 +133,83 @@ def framework_groups() -> tuple[ParameterGroup, ...]:
     return _groups
 
 
-_TEXTUAL = (Text, FilePath, Choice, Anything, Converted)
-_CARRIERS: dict[type[ParamType], tuple[type[ParamType], ...]] = {
-    Integer: (Integer, Converted),
-    Boolean: (Boolean,),
-    Text: _TEXTUAL,
-    Choice: _TEXTUAL,
-    Sequence_: (Sequence_, *_TEXTUAL),
-}
+_by_name: dict[str, Parameter] = {}
+_by_option: dict[str, Parameter] = {}
 
 
-def check_replacement(own: Parameter) -> None:
-    """Check that a user's parameter with the name of one of ours can carry the meaning of ours.
+def framework_parameter(name: str) -> Parameter | None:
+    """Return the default parameter of this name, if there is one."""
+    _index()
+    return _by_name.get(name)
+
+
+def _index() -> None:
+    if not _by_name:
+        for group in framework_groups():
+            for parameter in group.parameters:
+                _by_name[parameter.name] = parameter
+                _by_option.update(dict.fromkeys(parameter.options, parameter))
+
+
+def check_against_framework(own: Parameter) -> None:
+    """Check a user's parameter against the default ones.
 
     Raises:
-        DeclarationError: its type cannot.
+        DeclarationError: it has the name of one of them, but a type that cannot carry its meaning; or the name of
+            another one's option.
     """
-    for group in framework_groups():
-        for ours in group.parameters:
-            if ours.name == own.name:
-                allowed = _CARRIERS.get(type(bare_type(ours.type)), ())
-                if not isinstance(bare_type(own.type), allowed):
-                    raise DeclarationError(
-                        f"{own.where}: parameter '{own.name}' takes the place of pystematic's own, whose type is "
-                        f"{ours.type.label}; with the type {own.type.label} it cannot do its work. "
-                        f"Give it another name, or the type {ours.type.label}."
-                    )
+    ours = framework_parameter(own.name)
+    if ours is not None and not _can_carry(bare_type(own.type), bare_type(ours.type)):
+        needed = _python_type(bare_type(ours.type))
+        raise DeclarationError(
+            f"{own.where}: parameter '{own.name}' takes the place of pystematic's own, whose type is {needed}; "
+            f"with the type {_python_type(bare_type(own.type))} it cannot do its work. "
+            f"Give it another name, or the type {needed}."
+        )
+    for option in own.options:
+        other = _by_option.get(option)
+        if other is not None and other.name != own.name:
+            raise DeclarationError(
+                f"{own.where}: parameter '{own.name}': the option {option} belongs to pystematic's own parameter "
+                f"'{other.name}'. Give it another name, or declare '{other.name}' instead."
+            )
+
+
+def stand_in(own: Parameter) -> Parameter:
+    """Return a user's parameter as it counts: one that takes the place of ours keeps what that place is for."""
+    ours = framework_parameter(own.name)
+    if ours is None:
+        return own
+    twin = own.copy(
+        replayed=ours.replayed,
+        identity=own.identity and ours.identity,
+        allow_from_file=own.allow_from_file and ours.allow_from_file,
+        envvar=own.envvar or ours.envvar,
+    )
+    if own.default is None and not own.required and ours.default is not None:
+        try:  # a run needs a seed and a folder, whoever declared them
+            twin = twin.with_default(ours.default).copy(default_help=own.default_help or ours.default_help)
+        except BadValueError:  # of a narrower type than ours
+            pass
+    return twin
+
+
+def _can_carry(own: ParamType, ours: ParamType) -> bool:
+    if isinstance(ours, Sequence_):
+        return isinstance(own, Sequence_) and _can_carry(bare_type(own.item), ours.item)
+    if isinstance(own, Choice):
+        words = [value for value in own.values if value is not None]
+        textual = isinstance(ours, Text | FilePath) or all(word in ours.choices for word in words)
+        return textual and all(isinstance(word, str) for word in words)
+    if isinstance(ours, Text | FilePath):
+        return isinstance(own, Text | FilePath | Anything | Converted)
+    return type(own) is type(ours) or (isinstance(ours, Integer) and isinstance(own, Converted))
+
+
+def _python_type(kind: ParamType) -> str:
+    """Spell a type as an author would write it."""
+    if kind.choices:
+        return f"Literal[{', '.join(map(repr, kind.choices))}]"
+    if isinstance(kind, Sequence_):
+        return f"list[{_python_type(kind.item)}]"
+    return {Text: "str", FilePath: "str", Boolean: "bool"}.get(type(kind), kind.label)

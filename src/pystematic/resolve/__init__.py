@@ -3,7 +3,7 @@
 from pystematic.resolve._given import Given
 from pystematic.resolve._merge import PRECEDENCE, Resolution, resolve
 from pystematic.resolve._options import COMMAND_LINE, OptionReader
-from pystematic.resolve._parameters import Parameters
+from pystematic.resolve._parameters import Parameters, secret_names_of, sources_of
 from pystematic.resolve._plain import plain_parameters
 from pystematic.resolve._tokens import Option, Word, tokenize
 
@@ -18,5 +18,7 @@ __all__ = [
     "Word",
     "plain_parameters",
     "resolve",
+    "secret_names_of",
+    "sources_of",
     "tokenize",
 ]

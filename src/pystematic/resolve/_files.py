@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from pystematic._words import did_you_mean, short
-from pystematic.declare import RESERVED_NAMES, Parameter, Spec
+from pystematic.declare import RESERVED_NAMES, FilePath, Parameter, Sequence_, Spec, bare_type
 from pystematic.resolve._given import Given
 
 TYPE_CHECKING = False
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "pyproject.toml"
 PRESET_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+
+# What tells the parameters.yaml of a run of pystematic 1.x from a file that a person wrote.
+_IN_EACH_OLD_RECORD = {"local_rank", "subprocess"}
 
 
 class FileReader:
@@ -55,10 +58,10 @@ class FileReader:
             files = sorted(entry for entry in os.listdir(folder) if entry.endswith(PRESET_SUFFIXES))
         except OSError:
             files = []
-        for entry in files:
-            if os.path.splitext(entry)[0] == name:
-                path = os.path.join(folder, entry)
-                return self._file(path, f"file {os.path.join('presets', entry)}")
+        for suffix in PRESET_SUFFIXES:
+            if f"{name}{suffix}" in files:
+                path = os.path.join(folder, f"{name}{suffix}")
+                return self._file(path, f"file {os.path.join('presets', name + suffix)}")
         names = [os.path.splitext(entry)[0] for entry in files]
         there = f"There are {', '.join(names)}" if names else "There is none"
         self.problems.append(f"--preset: there is no preset {name!r}.{did_you_mean(name, names)} {there} in {folder}.")
@@ -74,28 +77,37 @@ class FileReader:
                 raw = file.read()
         except OSError:
             return {}
-        if b"pystematic" not in raw:  # spares nearly every start the import of a TOML parser
+        if not _may_hold_our_table(raw):
             return {}
         source = f"project {os.path.relpath(path, directory)}"
         try:
-            tree, lines = _parse(raw.decode("utf-8"), path)
+            tree, lines = _parse(raw.decode("utf-8-sig"), path)
+        except UnicodeError:
+            self.problems.append(f"{source} cannot be read: it is no UTF-8 text.")
+            return {}
         except ValueError as error:
             self.problems.append(f"{source}: {error}")
             return {}
-        table = tree.get("tool", {}).get("pystematic", {}) if isinstance(tree.get("tool"), dict) else {}
+        tool = tree.get("tool")
+        table = tool.get("pystematic", {}) if isinstance(tool, dict) else {}
         if not isinstance(table, dict):
             self.problems.append(f"{source}: [tool.pystematic] is no table.")
             return {}
         given = self._assign(table, source, lines, ("tool", "pystematic"))
-        folder = os.path.dirname(path)
-        output_dir = given.get("output_dir")
-        if output_dir is not None and isinstance(output_dir.plain, str):
-            output_dir.plain = os.path.join(folder, output_dir.plain)
+        for name, entry in given.items():
+            entry.plain = _beside(os.path.dirname(path), entry.plain, self.spec.named(name)[0])
         return given
 
     def _file(self, path: str, source: str) -> dict[str, Given]:
         tree, lines = self._load(path, source)
+        if tree.keys() >= _IN_EACH_OLD_RECORD:
+            tree = {name: value for name, value in tree.items() if not self._is_of_old_plugin(name, value)}
         return self._assign(tree, source, lines, ())
+
+    def _is_of_old_plugin(self, name: str, value: Any) -> bool:
+        """Tell whether a name is one that pystematic-torch 1.x gave every experiment, and that this one has not."""
+        has_meaning = name == "checkpoint" and value is not None  # a state that the run began from
+        return name in RESERVED_NAMES and not self.spec.named(name) and not has_meaning
 
     def _recorded(self, path: str, run_id: str) -> dict[str, Given]:
         source = f"run {run_id}"
@@ -105,11 +117,14 @@ class FileReader:
             known = self.spec.named(name)
             if (known and known[0].replayed) or (not known and name not in RESERVED_NAMES):
                 replayed[name] = value
-        return self._assign(replayed, source, {}, ())
+        given = self._assign(replayed, source, {}, ())
+        for name in _unrestorable_defaults(path, given):
+            del given[name]
+        return given
 
     def _load(self, path: str, source: str) -> tuple[dict[str, Any], Mapping[tuple[str, ...], int]]:
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8-sig") as file:  # editors on Windows write a byte order mark
                 text = file.read()
             tree, lines = _parse(text, path)
         except (OSError, UnicodeError) as error:
@@ -149,6 +164,9 @@ class FileReader:
                 continue
             if not known[0].allow_from_file:
                 continue
+            if name in given:
+                self.problems.append(f"{place}: {name!r} stands here again, after {given[name].source}.")
+                continue
             value = decode(plain)
             entry = Given(place, plain=value)
             if isinstance(value, Exact):
@@ -159,6 +177,23 @@ class FileReader:
                 entry.unusable = f"was recorded as text only ({short(str(value))})"
             given[name] = entry
         return given
+
+
+def _unrestorable_defaults(path: str, given: Mapping[str, Given]) -> list[str]:
+    """Return parameters recorded as text only that nobody had given: the declared default is better than a refusal."""
+    if not any(entry.unusable for entry in given.values()):
+        return []
+    from pystematic.rundir import RunDir, StoredText, read_document
+
+    document = read_document(RunDir(os.path.dirname(os.path.abspath(path))).run_file) or {}
+    sources = document.get("sources")
+    if not isinstance(sources, dict):
+        return []
+    return [
+        name
+        for name, entry in given.items()
+        if isinstance(entry.plain, StoredText) and str(sources.get(name)).startswith("default")
+    ]
 
 
 def _flat(tree: Mapping[str, Any], spec: Spec, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -172,6 +207,28 @@ def _flat(tree: Mapping[str, Any], spec: Spec, prefix: tuple[str, ...]) -> Itera
             yield from _flat(value, spec, keys)
         else:
             yield keys, value
+
+
+def _may_hold_our_table(raw: bytes) -> bool:
+    """Look for a line that may begin [tool.pystematic] or a key of it.
+
+    Spares the many projects that only depend on pystematic the import of a TOML parser at each start.
+    """
+    for line in raw.splitlines():
+        if b"pystematic" in line:
+            key = b"".join(line.split()).replace(b'"', b"").replace(b"'", b"")
+            if key.startswith((b"[", b"tool", b"pystematic.", b"pystematic=")):
+                return True
+    return False
+
+
+def _beside(folder: str, plain: Any, parameter: Parameter) -> Any:
+    """Return the value of a project file, its paths taken from the folder of the file."""
+    kind = bare_type(parameter.type)
+    if isinstance(kind, Sequence_) and isinstance(bare_type(kind.item), FilePath) and isinstance(plain, list):
+        return [os.path.join(folder, os.path.expanduser(item)) if isinstance(item, str) else item for item in plain]
+    is_path = isinstance(kind, FilePath) or parameter.name == "output_dir"
+    return os.path.join(folder, os.path.expanduser(plain)) if is_path and isinstance(plain, str) else plain
 
 
 def _takes_mapping(parameter: Parameter) -> bool:

@@ -64,16 +64,10 @@ def resolve(
     environ = os.environ if environ is None else environ
     directory = os.getcwd() if directory is None else directory
     files = FileReader(spec, found, lenient)
-    environment = _from_environment(spec, environ)
-    project = files.project(directory)
-    top = (dict(given), environment)
-    params_files = _early(spec, "params_file", (*top, project))
-    preset = _early(spec, "preset", (*top, project))
-    from_files: dict[str, Given] = {}
-    for text in params_files or ():
-        from_files.update(files.params_file(os.fspath(text), find_run))
-    from_preset = files.preset(preset, program_dir or directory) if preset else {}
-    layers = (*top, from_files, from_preset, project)
+    top = (dict(given), _from_environment(spec, environ))
+    params_files = [files.params_file(text, find_run) for text in _listed(_early(spec, "params_file", top))]
+    preset = [files.preset(name, program_dir or directory) for name in _listed(_early(spec, "preset", top))]
+    layers = (*top, *reversed(params_files), *preset, files.project(directory))
     parameters = _Merge(spec, layers, found).run()
     return Resolution(parameters, found, spec)
 
@@ -85,64 +79,79 @@ class _Merge:
         self.problems = problems
         self.values: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
+        self.ranks: dict[str, int] = {}  # the index of the layer that a value is from; defaults are the last one
         self.failed: set[str] = set()
 
     def run(self) -> Parameters:
         self._report_unknown()
         for parameter in self.spec.parameters:
-            if parameter.when is not None and self.values.get(parameter.when[0]) != parameter.when[1]:
-                continue
-            self._resolve(parameter)
+            if parameter.counts(self.values):
+                self._resolve(parameter)
         self._report_unchosen()
         secrets = {parameter.name for parameter in self.spec.parameters if parameter.secret}
         return Parameters(self.values, self.sources, secrets)
 
     def _resolve(self, parameter: Parameter) -> None:
         name = parameter.name
-        given = next((layer[name] for layer in self.layers if name in layer), None)
         try:
-            if given is not None:
+            self.ranks[name] = self._rank(parameter)
+            if self.ranks[name] < len(self.layers):
+                given = self.layers[self.ranks[name]][name]
                 self.values[name] = self._convert(parameter, given)
                 self.sources[name] = given.source
-            elif name in self.spec.defaults:
-                self.sources[name] = "default of experiment"
-                self.values[name] = parameter.copy(default=self.spec.defaults[name]).make_default()
-            elif parameter.required and parameter.default is None:
-                raise _Problem(
-                    f"{parameter.option} is required. Give it on the command line ({parameter.option} "
-                    f"{parameter.type.label.upper()}) or in a params file."
-                )
             else:
-                self.sources[name] = "default"
-                self.values[name] = parameter.make_default()
+                self.values[name] = self._default(parameter)
+                self.sources[name] = "default of experiment" if name in self.spec.defaults else "default"
             if parameter.required and self.values[name] is None:
                 raise _Problem(f"{parameter.option} is required, and cannot be none ({self.sources[name]}).")
         except _Problem as problem:
             self._fail(name, str(problem))
+
+    def _rank(self, parameter: Parameter) -> int:
+        """Return the index of the first layer that has a value for a parameter; one too large where none has."""
+        for rank, layer in enumerate(self.layers):
+            if parameter.name in layer and not self._chooses_otherwise(layer, parameter):
+                return rank
+        return len(self.layers)
+
+    def _chooses_otherwise(self, layer: Mapping[str, Given], parameter: Parameter) -> bool:
+        """Tell whether a layer means the field of another class: it chose that class, and was overruled in this."""
+        for owner, choice in parameter.conditions:
+            if owner in layer:
+                try:
+                    if _read(self.spec.named(owner)[0], layer[owner]) != choice:
+                        return True
+                except BadValueError:
+                    return True
+        return False
+
+    def _default(self, parameter: Parameter) -> Any:
+        if parameter.required and parameter.default is None:
+            envvar = f", in the environment ({parameter.envvar})" if parameter.envvar else ""
+            file = " or in a params file" if parameter.allow_from_file else ""
+            raise _Problem(
+                f"{parameter.option} is required. Give it on the command line ({parameter.option} "
+                f"{parameter.type.label.upper()}){envvar}{file}."
+            )
+        try:
+            return parameter.make_default()
         except BadValueError as error:
-            self._fail(name, f"{name}, from its default: the value is not {error}.")
+            raise _Problem(_refused(parameter, f"its default ({parameter.where})", error.piece, error)) from None
+        except Exception as error:  # whatever the author's callable raises
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise _Problem(f"{parameter.name}: its default ({parameter.where}) cannot be made: {reason}.") from None
 
     def _convert(self, parameter: Parameter, given: Given) -> Any:
         if given.unusable is not None:
             raise _Problem(
                 f"{parameter.name}, from {given.source}: it {given.unusable}. Give it again: {parameter.option}."
             )
-        if given.exact:
-            return given.plain
         try:
-            kind = parameter.type
-            if given.words is not None:
-                return kind.parse_words(given.words)
-            return kind.check(given.plain)
+            return _read(parameter, given)
         except BadValueError as error:
             value = given.plain if given.words is None else " ".join(text for text, _ in given.words)
             value = value if error.piece is None else error.piece
-            shown = "the masked value" if parameter.secret else short(value)
-            reason = str(error) if not parameter.secret else parameter.type.label
-            raise _Problem(
-                f"{given.spelled or parameter.name}, from {_the(given.source)}: {shown} is not "
-                f"{reason}{'' if reason.endswith('?') else '.'}"
-            ) from None
+            raise _Problem(_refused(parameter, _the(given.source), value, error, given.spelled)) from None
 
     def _report_unknown(self) -> None:
         for name, given in self.layers[0].items():  # files report their own, with the line
@@ -151,19 +160,27 @@ class _Merge:
                 self.problems.append(f"there is no parameter {name!r} ({given.source}).{hint}")
 
     def _report_unchosen(self) -> None:
-        for layer in self.layers:
+        """Report fields of a class that is not the chosen one, unless a stronger source chose against them."""
+        for rank, layer in enumerate(self.layers):
             for name, given in layer.items():
                 parameters = self.spec.named(name)
-                if parameters and name not in self.values and name not in self.failed:
-                    owners = [parameter.when for parameter in parameters if parameter.when is not None]
-                    if owners and owners[0][0] not in self.failed:
-                        choices = english_list([choice for _, choice in owners], "or")
-                        chosen = self.values.get(owners[0][0])
-                        self._fail(
-                            name,
-                            f"{given.spelled or name}, from {_the(given.source)}: it belongs to {owners[0][0]} "
-                            f"{choices}, but {owners[0][0]} is {'none' if chosen is None else chosen}.",
-                        )
+                if not parameters or name in self.values or name in self.failed:
+                    continue
+                owner = self._unmet(parameters[0])
+                if owner in self.failed or rank > self.ranks.get(owner, rank):
+                    continue
+                conditions = [condition for parameter in parameters for condition in parameter.conditions]
+                choices = english_list(sorted({choice for name, choice in conditions if name == owner}), "or")
+                chosen = self.values.get(owner)
+                self._fail(
+                    name,
+                    f"{given.spelled or name}, from {_the(given.source)}: it belongs to {owner} {choices}, "
+                    f"but {owner} is {'none' if chosen is None else chosen}.",
+                )
+
+    def _unmet(self, parameter: Parameter) -> str:
+        """Return the outermost choice that keeps a parameter from counting."""
+        return next(owner for owner, choice in parameter.conditions if self.values.get(owner) != choice)
 
     def _fail(self, name: str, problem: str) -> None:
         self.failed.add(name)
@@ -174,6 +191,20 @@ class _Merge:
 
 class _Problem(Exception):  # noqa: N818 - carries a finished message out of nested calls, nothing else
     pass
+
+
+def _read(parameter: Parameter, given: Given) -> Any:
+    if given.words is not None:
+        return parameter.type.parse_words(given.words)
+    # A callable has made the value in an earlier run, from a text; it would take it for one.
+    return given.plain if given.exact and not parameter.type.repeatable else parameter.check(given.plain)
+
+
+def _refused(parameter: Parameter, source: str, value: object, error: BadValueError, spelled: str | None = None) -> str:
+    shown = "the masked value" if parameter.secret else short(value)
+    reason = str(error) if not parameter.secret else parameter.type.label
+    end = "" if reason.endswith("?") else "."
+    return f"{spelled or parameter.name}, from {source}: {shown} is not {reason}{end}"
 
 
 def _the(source: str) -> str:
@@ -191,12 +222,16 @@ def _from_environment(spec: Spec, environ: Mapping[str, str]) -> dict[str, Given
 
 def _early(spec: Spec, name: str, layers: Sequence[Mapping[str, Given]]) -> Any:
     """Return the value of a parameter that must be known before files are read; problems are reported later."""
-    for layer in layers:
-        if name in layer and spec.named(name):
-            given = layer[name]
-            kind = spec.named(name)[0].type
-            try:
-                return kind.parse_words(given.words) if given.words is not None else kind.check(given.plain)
-            except BadValueError:
-                return None
+    for parameter in spec.named(name):
+        given = next((layer[name] for layer in layers if name in layer), None)
+        try:
+            return parameter.make_default() if given is None else _read(parameter, given)
+        except Exception:  # a bad value, or a default that cannot be made
+            return None
     return None
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [os.fspath(item) for item in value] if isinstance(value, list | tuple) else [os.fspath(value)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pystematic._words import did_you_mean
-from pystematic.declare import OMITTED, Parameter, Spec, bare_type
+from pystematic.declare import OMITTED, BadValueError, Parameter, Spec, bare_type
 from pystematic.resolve._given import Given
 from pystematic.resolve._tokens import Option, Word, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 COMMAND_LINE = "command line"
 _BOOLEAN_WORDS = frozenset({"true", "false", "yes", "no", "on", "off"})
@@ -36,7 +36,6 @@ class OptionReader:
         *,
         greedy: bool = True,
         stop_at_word: bool = False,
-        also_known: Iterable[str] = (),
         on_unknown: Callable[[Option], str] | None = None,
     ) -> int:
         """Read tokens; return how many were used.
@@ -46,7 +45,6 @@ class OptionReader:
             spec: the parameters.
             greedy: a list takes every word that follows it; without it, exactly one.
             stop_at_word: end before the first word that no option takes (the name of an experiment).
-            also_known: further options, for the hint at an unknown one.
             on_unknown: makes the message for an unknown option.
         """
         i = 0
@@ -62,17 +60,31 @@ class OptionReader:
             while end < len(tokens) and isinstance(tokens[end], Word):
                 end += 1
             following = [word for word in tokens[i + 1 : end] if isinstance(word, Word)]
-            parameter = spec.with_option(token.name)
+            parameter = spec.with_option(token.name, self._chosen(spec) if "." in token.name else None)
             if parameter is None:
-                hint = did_you_mean(token.name.lstrip("-"), (name.lstrip("-") for name in spec.options), "--{}")
+                # A flag of one letter would be near to every short name.
+                names = (name[2:] for name in (*spec.options, "--help") if name.startswith("--"))
+                hint = did_you_mean(token.name.lstrip("-"), names, "--{}")
                 if len(token.name) == 2:
                     hint = ""
                 message = on_unknown(token) if on_unknown else f"there is no option {token.name}.{hint}"
                 self.problems.append(message)
-                i = end if greedy else i + 1  # what follows was meant for it
+                i = end if greedy and token.value is None else i + 1  # what follows was meant for it
                 continue
             i += 1 + self._take(parameter, token, following, tokens, end, greedy)
         return i
+
+    def _chosen(self, spec: Spec) -> dict[str, object]:
+        """Return the classes that are chosen so far: fields of one name may be a flag in one and a list in another."""
+        chosen: dict[str, object] = {}
+        for name in {owner for parameter in spec.parameters for owner, _ in parameter.conditions}:
+            parameter, given = spec.named(name)[0], self.given.get(name)
+            try:
+                words = given.words if given is not None else None
+                chosen[name] = parameter.default if words is None else parameter.type.parse_words(words)
+            except BadValueError:  # reported when all are converted
+                continue
+        return chosen
 
     def _take(
         self,
@@ -117,8 +129,10 @@ class OptionReader:
             self.given[parameter.name] = Given(COMMAND_LINE, [*before.words, *value], OMITTED, token.name)
         else:
             first, second = (_spelled(item) for item in (before.raw, value))
-            values = "" if parameter.secret else f": {first}, then {second}"
-            self.problems.append(f"{token.name} is given twice{values}. Give it once.")
+            both = before.spelled != token.name
+            values = "" if parameter.secret or (both and parameter.type.is_flag) else f": {first}, then {second}"
+            told = f"{before.spelled} and {token.name} are both given" if both else f"{token.name} is given twice"
+            self.problems.append(f"{told}{values}. Give {'one of them' if both else 'it once'}.")
 
 
 def _instead(tokens: Sequence[Option | Word], end: int, token: Option, parameter: Parameter) -> str:

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
+_READ_ONLY = "the parameters of a run are read-only; dict(parameters) is a copy that can be changed"
+
+
 class Parameters(dict[str, "Any"]):
     """The parameters of a run: a read-only mapping that also takes attribute access.
 
@@ -43,16 +46,6 @@ class Parameters(dict[str, "Any"]):
             self.__missing__(name)
         return str(self._sources.get(name, "code"))
 
-    @property
-    def sources(self) -> dict[str, str]:
-        """The source of each parameter."""
-        return dict(self._sources)
-
-    @property
-    def secret_names(self) -> frozenset[str]:
-        """The names of the parameters that are masked in records and messages."""
-        return self._secrets  # type: ignore[no-any-return]
-
     def __missing__(self, name: object) -> NoReturn:
         raise KeyError(self._unknown(name))
 
@@ -63,6 +56,12 @@ class Parameters(dict[str, "Any"]):
             if name.startswith("__"):  # copy, pickle and inspection ask for these; they are never parameters
                 raise AttributeError(name) from None
             raise AttributeError(self._unknown(name)) from None
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"parameters.{name}: {_READ_ONLY}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"parameters.{name}: {_READ_ONLY}")
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *(name for name in self if name.isidentifier())]
@@ -87,7 +86,19 @@ class Parameters(dict[str, "Any"]):
         return f"there is no parameter {name!r}.{hint}{names}"
 
     def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
-        raise TypeError("the parameters of a run are read-only; dict(parameters) is a copy that can be changed")
+        raise TypeError(_READ_ONLY)
 
-    __setitem__ = __delitem__ = __ior__ = __setattr__ = __delattr__ = _refuse
+    __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
+
+
+# Functions, not attributes: an attribute would hide a user's parameter of its name.
+def sources_of(parameters: Parameters) -> dict[str, str]:
+    """Return the source of each parameter."""
+    return dict(parameters._sources)
+
+
+def secret_names_of(parameters: Parameters) -> frozenset[str]:
+    """Return the names of the parameters that are masked in records and messages."""
+    secrets: frozenset[str] = parameters._secrets
+    return secrets

@@ -18,9 +18,7 @@ def plain_parameters(spec: Spec, parameters: Parameters) -> dict[str, object]:
     """
     plain: dict[str, object] = {}
     for parameter in spec.parameters:
-        if parameter.name in parameters and parameter.name not in plain:
-            if parameter.when is not None and parameters.get(parameter.when[0]) != parameter.when[1]:
-                continue
+        if parameter.name in parameters and parameter.counts(parameters):
             plain[parameter.name] = _plain(parameter, parameters[parameter.name])
     return plain
 
@@ -30,15 +28,19 @@ def _plain(parameter: Parameter, value: Any) -> object:
 
     if parameter.secret and value is not None:
         return encode(MASKED)
-    if value is None or isinstance(value, bool) or type(value) in (int, float):
+    if value is None:
         return encode(value)
-    if not parameter.type.repeatable:  # text would be converted a second time when it is read back
-        return encode(Exact(value)) if isinstance(value, str | list | tuple | dict | set) else encode(value)
-    try:
-        simple = parameter.type.plain(value)
-        restored = parameter.type.check(simple)
-        if type(restored) is type(value) and bool(restored == value):
-            return encode(simple)
-    except Exception:  # arrays without a truth value and other odd objects: the mark takes over
-        pass
-    return encode(Exact(value)) if isinstance(value, str) else encode(value)
+    kind = parameter.type
+    number = isinstance(value, bool) or type(value) in (int, float)
+    # What a callable has made of a text would be converted a second time when it is read back. It is asked about
+    # numbers only, most of which it gives back unchanged; a text might be the name of a file that it opens.
+    if kind.repeatable or number:
+        try:
+            simple = kind.plain(value)
+            restored = kind.check(simple)
+            if type(restored) is type(value) and (bool(restored == value) or restored != restored):
+                return encode(simple)
+        except Exception:  # arrays without a truth value and other odd objects: the mark takes over
+            pass
+    exact = number or isinstance(value, str if kind.repeatable else str | list | tuple | dict | set)
+    return encode(Exact(value)) if exact else encode(value)
