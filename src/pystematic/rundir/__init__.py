@@ -9,32 +9,78 @@ if TYPE_CHECKING:
     from pystematic.rundir._codec import StoredText as StoredText
     from pystematic.rundir._codec import decode as decode
     from pystematic.rundir._codec import encode as encode
+    from pystematic.rundir._documents import RunDocument as RunDocument
+    from pystematic.rundir._documents import format_time as format_time
     from pystematic.rundir._files import read_document as read_document
     from pystematic.rundir._files import replace_file as replace_file
     from pystematic.rundir._files import strict_json as strict_json
     from pystematic.rundir._files import write_document as write_document
+    from pystematic.rundir._items import KINDS as KINDS
+    from pystematic.rundir._items import Item as Item
+    from pystematic.rundir._items import ItemFile as ItemFile
+    from pystematic.rundir._items import encode_json as encode_json
+    from pystematic.rundir._items import format_item as format_item
+    from pystematic.rundir._items import read_items as read_items
+    from pystematic.rundir._items import read_table as read_table
     from pystematic.rundir._layout import SWEEPS_NAME as SWEEPS_NAME
     from pystematic.rundir._layout import RunDir as RunDir
+    from pystematic.rundir._layout import create_artifact as create_artifact
+    from pystematic.rundir._layout import create_item_file as create_item_file
     from pystematic.rundir._layout import create_run_dir as create_run_dir
+    from pystematic.rundir._layout import is_metrics_name as is_metrics_name
+    from pystematic.rundir._layout import item_name as item_name
+    from pystematic.rundir._layout import rank_of_metrics_file as rank_of_metrics_file
     from pystematic.rundir._layout import unusable as unusable
+    from pystematic.rundir._merge import RankMerge as RankMerge
+    from pystematic.rundir._merge import RankPoints as RankPoints
+    from pystematic.rundir._merge import merge_points as merge_points
+    from pystematic.rundir._merge import merge_values as merge_values
     from pystematic.rundir._process import host_name as host_name
     from pystematic.rundir._process import is_alive as is_alive
     from pystematic.rundir._process import process_identity as process_identity
-    from pystematic.rundir._series import *  # noqa: F403
+    from pystematic.rundir._scalars import REDUCTIONS as REDUCTIONS
+    from pystematic.rundir._scalars import Columns as Columns
+    from pystematic.rundir._scalars import ScalarFormatter as ScalarFormatter
+    from pystematic.rundir._scalars import Weights as Weights
+    from pystematic.rundir._series import Points as Points
+    from pystematic.rundir._series import RecordedSeries as RecordedSeries
+    from pystematic.rundir._series import SeriesFile as SeriesFile
+    from pystematic.rundir._series import SeriesWriter as SeriesWriter
+    from pystematic.rundir._series import by_tag as by_tag
+    from pystematic.rundir._series import read_series as read_series
+    from pystematic.rundir._summary import Tally as Tally
+    from pystematic.rundir._summary import is_current_summary as is_current_summary
+    from pystematic.rundir._summary import make_summary as make_summary
+    from pystematic.rundir._summary import parse_metrics as parse_metrics
+    from pystematic.rundir._summary import summarize as summarize
+    from pystematic.rundir._tags import is_unicode as is_unicode
+    from pystematic.rundir._tags import shown_tag as shown_tag
     from pystematic.rundir._text_documents import parse_json_with_lines as parse_json_with_lines
     from pystematic.rundir._text_documents import parse_toml_with_lines as parse_toml_with_lines
+    from pystematic.rundir._yaml import ParameterLines as ParameterLines
     from pystematic.rundir._yaml import format_parameters as format_parameters
+    from pystematic.rundir._yaml import parse_parameters as parse_parameters
     from pystematic.rundir._yaml import parse_yaml as parse_yaml
     from pystematic.rundir._yaml import read_parameters as read_parameters
 
 # Loaded by module when first asked for: a start needs few of them, a help page none.
 _HOMES = {
     "_codec": ("MASKED", "Exact", "StoredText", "decode", "encode"),
+    "_documents": ("RunDocument", "format_time"),
     "_files": ("read_document", "replace_file", "strict_json", "write_document"),
-    "_layout": ("SWEEPS_NAME", "RunDir", "create_run_dir", "unusable"),
+    "_items": ("KINDS", "Item", "ItemFile", "encode_json", "format_item", "read_items", "read_table"),
+    "_layout": (
+        *("SWEEPS_NAME", "RunDir", "create_artifact", "create_item_file", "create_run_dir", "item_name"),
+        *("is_metrics_name", "rank_of_metrics_file", "unusable"),
+    ),
+    "_merge": ("RankMerge", "RankPoints", "merge_points", "merge_values"),
     "_process": ("host_name", "is_alive", "process_identity"),
+    "_scalars": ("REDUCTIONS", "ScalarFormatter"),
+    "_series": ("Points", "RecordedSeries", "SeriesFile", "SeriesWriter", "by_tag", "read_series"),
+    "_summary": ("Tally", "is_current_summary", "make_summary", "parse_metrics", "summarize"),
+    "_tags": ("is_unicode", "shown_tag"),
     "_text_documents": ("parse_json_with_lines", "parse_toml_with_lines"),
-    "_yaml": ("format_parameters", "parse_yaml", "read_parameters"),
+    "_yaml": ("ParameterLines", "format_parameters", "parse_parameters", "parse_yaml", "read_parameters"),
 }
 
 
@@ -43,7 +89,7 @@ def __getattr__(name: str) -> object:
 
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    if name.startswith("__"):
-        raise AttributeError(name)
-    return getattr(importlib.import_module(f"{__name__}._series"), name)
+            # Kept, as the next look-up then costs nothing: readers of many runs make thousands.
+            value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARK = "$type"
+# Levels of lists and tables in what is written; some parsers of YAML and JSON follow only a few hundred.
 DEEPEST = 100
+# A list that holds another one twice, and so on, is short in memory and endless when it is written out.
+MOST_VALUES = 1_000_000
+LONGEST_KEY = 100  # characters; one in YAML ends after 1024, and each may need ten
+MOST_INT_BITS = 2000  # Python spells and reads longer ones in decimal only where it is told to
 
 
 class StoredText(str):
@@ -53,14 +58,19 @@ class _Masked:
 MASKED = _Masked()
 
 
+class _EndlessError(Exception):
+    """There are more than `MOST_VALUES`."""
+
+
 def encode(value: object) -> Any:
     """Return ``value`` made of None, bool, int, float, str, list and dict with text keys only.
 
-    What cannot be restored becomes its text, marked so: ``{"$type": "text", "value": ..., "restorable": false}``.
+    What cannot be restored becomes its text, marked so: ``{"$type": "text", "value": ..., "restorable": false}``. In a
+    list or table that is so for each item; one that is too large to be written out becomes text as a whole.
     """
     try:
-        return _encode(value, 0, ())
-    except Exception:  # an object that raises whatever is asked of it
+        return _Encoder().encode(value, 0)
+    except _EndlessError:
         return _as_text(value)
 
 
@@ -69,13 +79,20 @@ def decode(plain: Any) -> Any:
 
     A mark that is not understood, or that does not fit its value, stays as it is.
     """
+    try:
+        return _decode(plain)
+    except RecursionError:  # `encode` writes nothing as deep
+        return plain
+
+
+def _decode(plain: Any) -> Any:
     if isinstance(plain, list):
-        return [decode(item) for item in plain]
+        return [_decode(item) for item in plain]
     if not isinstance(plain, dict):
         return plain
     kind = plain.get(MARK)
     if not isinstance(kind, str):
-        return {key: decode(item) for key, item in plain.items()}
+        return {key: _decode(item) for key, item in plain.items()}
     try:
         return _DECODERS[kind](plain)
     except Exception:  # a record that was edited by hand
@@ -86,70 +103,88 @@ def _mark(kind: str, value: Any, **more: Any) -> dict[str, Any]:
     return {MARK: kind, "value": value, **more}
 
 
-def _encode(value: Any, depth: int, around: tuple[int, ...]) -> Any:
-    cls = type(value)
-    if value is None or cls is bool or cls is int:
-        return value
-    if cls is float:
-        return value
-    if cls is str:
-        return _encode_text(value)
-    if value is MASKED:
-        return {MARK: "masked"}
-    if depth > DEEPEST or id(value) in around:
-        return _as_text(value)
-    inside = (*around, id(value))
+class _Encoder:
+    def __init__(self) -> None:
+        self._left = MOST_VALUES
+        self._around: set[int] = set()
 
-    def each(items: Any) -> list[Any]:
-        return [_encode(item, depth + 1, inside) for item in items]
+    def encode(self, value: Any, depth: int) -> Any:
+        """Encode what stands ``depth`` levels deep in what is written."""
+        self._left -= 1
+        if self._left < 0:
+            raise _EndlessError
+        cls = type(value)
+        if value is None or cls is bool or cls is float:
+            return value
+        if cls is int:
+            return value if value.bit_length() <= MOST_INT_BITS else _mark("int", hex(value))
+        if cls is str:
+            return _encode_text(value)
+        if value is MASKED:
+            return {MARK: "masked"}
+        if depth >= DEEPEST or id(value) in self._around:
+            self._left -= 1000  # about what the text costs
+            return _as_text(value)
+        self._around.add(id(value))
+        try:
+            return self._encode_container(value, cls, depth)
+        except _EndlessError:
+            raise
+        except Exception:  # an object that raises whatever is asked of it
+            return _as_text(value)
+        finally:
+            self._around.discard(id(value))
 
-    if cls is list:
-        return each(value)
-    if cls is dict:
-        if all(type(key) is str and _is_plain(key) for key in value) and MARK not in value:
-            return {key: _encode(item, depth + 1, inside) for key, item in value.items()}
-        return _mark(
-            "dict", [[_encode(key, depth + 1, inside), _encode(item, depth + 1, inside)] for key, item in value.items()]
-        )
-    if cls is tuple:
-        return _mark("tuple", each(value))
-    if cls is set or cls is frozenset:
-        return _mark(cls.__name__, sorted(each(value), key=repr))
-    if cls is Exact:
-        return _mark("exact", _encode(value.value, depth + 1, inside))
-    return _encode_library(value, cls)
+    def _each(self, items: Any, depth: int) -> list[Any]:
+        return [self.encode(item, depth) for item in items]
+
+    def _encode_container(self, value: Any, cls: type, depth: int) -> Any:
+        if cls is list:
+            return self._each(value, depth + 1)
+        if cls is dict:
+            if MARK not in value and all(map(_is_plain_key, value)):
+                return {key: self.encode(item, depth + 1) for key, item in value.items()}
+            return _mark("dict", [self._each(pair, depth + 3) for pair in value.items()])
+        if cls is tuple:
+            return _mark("tuple", self._each(value, depth + 2))
+        if cls is set or cls is frozenset:
+            return _mark(cls.__name__, sorted(self._each(value, depth + 2), key=repr))
+        if cls is Exact:
+            return _mark("exact", self.encode(value.value, depth + 1))
+        encoded = _encode_library(value, cls)
+        return _as_text(value) if encoded is None else encoded
 
 
-def _encode_library(value: Any, cls: type) -> Any:
+def _encode_library(value: Any, cls: type) -> dict[str, Any] | None:
+    module = cls.__module__
     if cls is bytes or cls is bytearray:
         import binascii
 
         return _mark(cls.__name__, binascii.b2a_base64(value, newline=False).decode("ascii"))
     if cls is complex:
         return _mark("complex", [value.real, value.imag])
-    if hasattr(value, "__fspath__") and cls.__module__.partition(".")[0] == "pathlib":
-        text = str(value)
-        return (
-            _mark("path", _encode_text(text))
-            if "Pure" not in cls.__name__
-            else _mark("purepath", _encode_text(text), flavour=cls.__name__)
-        )
-    if cls.__module__ == "datetime":
-        if cls.__name__ == "timedelta":
-            return _mark("timedelta", [value.days, value.seconds, value.microseconds])
-        if cls.__name__ in ("datetime", "date", "time"):
-            return _mark(cls.__name__, value.isoformat())
-    if cls.__module__ == "decimal" and cls.__name__ == "Decimal":
-        return _mark("decimal", str(value))
-    if cls.__module__ == "builtins" and cls.__name__ == "range":
+    if cls is range:
         return _mark("range", [value.start, value.stop, value.step])
+    if module.partition(".")[0] == "pathlib" and hasattr(value, "__fspath__"):
+        text = _encode_text(str(value))
+        return _mark("purepath", text, flavour=cls.__name__) if "Pure" in cls.__name__ else _mark("path", text)
+    if module == "datetime" and cls.__name__ in ("datetime", "date", "time", "timedelta"):
+        parts = (value.days, value.seconds, value.microseconds) if cls.__name__ == "timedelta" else None
+        marked = _mark(cls.__name__, value.isoformat() if parts is None else list(parts))
+        # One in the hour that a zone has twice equals none of another zone.
+        return marked if _decode(marked) == value else None
+    if module == "decimal" and cls.__name__ == "Decimal":
+        return _mark("decimal", str(value))
     if "numpy" in sys.modules:
         from pystematic.rundir._numpy import encode_numpy
 
         encoded = encode_numpy(value)
-        if encoded is not None:
-            return _mark(*encoded)
-    return _as_text(value)
+        return None if encoded is None else _mark(*encoded)
+    return None
+
+
+def _is_plain_key(key: object) -> bool:
+    return type(key) is str and len(key) <= LONGEST_KEY and _is_plain(key)
 
 
 def _is_plain(text: str) -> bool:
@@ -163,40 +198,57 @@ def _is_plain(text: str) -> bool:
 def _encode_text(text: str) -> Any:
     if _is_plain(text):
         return text
-    return _mark(
-        "surrogates",
-        [ord(letter) for letter in text] if len(text) < 10_000 else text.encode("utf-16-be", "surrogatepass").hex(),
-    )
+    return _mark("surrogates", text.encode("utf-8", "surrogatepass").hex())
 
 
 def _as_text(value: object) -> dict[str, Any]:
     try:
-        text = repr(value)
-        text.encode("utf-8")
-    except Exception:  # a repr that raises, or is no text that can be written
-        text = f"<{type(value).__module__}.{type(value).__qualname__}>"
+        if type(value) in (list, tuple, dict, set, frozenset):
+            import reprlib  # a whole repr of what is too deep or endless would be so too
+
+            text = reprlib.repr(value)
+        else:
+            text = repr(value)
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    except Exception:  # a repr that raises, or is no text
+        text = f"<{type(value).__name__}>".encode("utf-8", "backslashreplace").decode("utf-8")
     return {MARK: "text", "value": text, "restorable": False}
 
 
-def _decode_surrogates(plain: dict[str, Any]) -> str:
+def _text_in(plain: dict[str, Any]) -> str:
     value = plain["value"]
-    if isinstance(value, str):
-        return bytes.fromhex(value).decode("utf-16-be", "surrogatepass")
-    return "".join(chr(code) for code in value)
+    if not isinstance(value, str):
+        raise TypeError("it is written as a text")
+    return value
+
+
+def _list_in(plain: dict[str, Any]) -> list[Any]:
+    value = plain["value"]
+    if not isinstance(value, list):
+        raise TypeError("it is written as a list")
+    return value
+
+
+def _decode_dict(plain: dict[str, Any]) -> dict[Any, Any]:
+    pairs = _list_in(plain)
+    if not all(isinstance(pair, list) for pair in pairs):
+        raise TypeError("it is written as a list of pairs")
+    return {_decode(key): _decode(item) for key, item in pairs}
 
 
 def _decode_base64(plain: dict[str, Any]) -> bytes:
     import binascii
 
-    return binascii.a2b_base64(plain["value"])
+    return binascii.a2b_base64(_text_in(plain), strict_mode=True)
 
 
 def _decode_path(plain: dict[str, Any]) -> Any:
     import pathlib
 
-    text = decode(plain["value"])
-    if plain[MARK] == "purepath" and plain.get("flavour") in ("PurePosixPath", "PureWindowsPath"):
-        return getattr(pathlib, plain["flavour"])(text)
+    text = _decode(plain["value"])
+    if plain[MARK] == "purepath":
+        classes = {"PurePosixPath": pathlib.PurePosixPath, "PureWindowsPath": pathlib.PureWindowsPath}
+        return classes[plain["flavour"]](text)
     return pathlib.Path(text)
 
 
@@ -204,16 +256,16 @@ def _decode_time(plain: dict[str, Any]) -> Any:
     import datetime
 
     if plain[MARK] == "timedelta":
-        days, seconds, microseconds = plain["value"]
+        days, seconds, microseconds = _list_in(plain)
         return datetime.timedelta(days, seconds, microseconds)
     classes: dict[str, Any] = {"datetime": datetime.datetime, "date": datetime.date, "time": datetime.time}
-    return classes[plain[MARK]].fromisoformat(plain["value"])
+    return classes[plain[MARK]].fromisoformat(_text_in(plain))
 
 
 def _decode_decimal(plain: dict[str, Any]) -> Any:
     import decimal
 
-    return decimal.Decimal(plain["value"])
+    return decimal.Decimal(_text_in(plain))
 
 
 def _decode_numpy(plain: dict[str, Any]) -> Any:
@@ -224,16 +276,17 @@ def _decode_numpy(plain: dict[str, Any]) -> Any:
 
 _DECODERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "masked": lambda plain: MASKED,
-    "text": lambda plain: StoredText(plain["value"]),
-    "exact": lambda plain: Exact(decode(plain["value"])),
-    "surrogates": _decode_surrogates,
-    "tuple": lambda plain: tuple(decode(item) for item in plain["value"]),
-    "set": lambda plain: {decode(item) for item in plain["value"]},
-    "frozenset": lambda plain: frozenset(decode(item) for item in plain["value"]),
-    "dict": lambda plain: {decode(key): decode(item) for key, item in plain["value"]},
+    "text": lambda plain: StoredText(_text_in(plain)),
+    "exact": lambda plain: Exact(_decode(plain["value"])),
+    "int": lambda plain: int(_text_in(plain), 16),
+    "surrogates": lambda plain: bytes.fromhex(_text_in(plain)).decode("utf-8", "surrogatepass"),
+    "tuple": lambda plain: tuple(_decode(_list_in(plain))),
+    "set": lambda plain: set(_decode(_list_in(plain))),
+    "frozenset": lambda plain: frozenset(_decode(_list_in(plain))),
+    "dict": _decode_dict,
     "bytes": _decode_base64,
     "bytearray": lambda plain: bytearray(_decode_base64(plain)),
-    "complex": lambda plain: complex(*plain["value"]),
+    "complex": lambda plain: complex(*_list_in(plain)),
     "path": _decode_path,
     "purepath": _decode_path,
     "datetime": _decode_time,
@@ -241,7 +294,7 @@ _DECODERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "time": _decode_time,
     "timedelta": _decode_time,
     "decimal": _decode_decimal,
-    "range": lambda plain: range(*plain["value"]),
+    "range": lambda plain: range(*_list_in(plain)),
     "numpy.scalar": _decode_numpy,
     "numpy.array": _decode_numpy,
 }

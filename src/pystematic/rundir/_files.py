@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_counter = 0
+DEEPEST = 100  # levels; deeper or endless structures become text
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes, *, fsync: bool = False) -> None:
@@ -22,9 +22,8 @@ def replace_file(path: str | os.PathLike[str], content: bytes, *, fsync: bool = 
     Raises:
         OSError: it cannot be written; the old file stays and nothing is left behind.
     """
-    global _counter
-    _counter += 1
-    temporary = f"{os.fspath(path)}.{os.getpid()}-{_counter}.tmp"
+    # Drawn: threads, other machines and what a killed process of the same number has left must not be in the way.
+    temporary = f"{os.fspath(path)}.{os.urandom(6).hex()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
         try:
@@ -84,14 +83,23 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def strict_json(value: Any) -> Any:
+def strict_json(value: Any, _depth: int = 0) -> Any:
     """Return ``value`` as what strict JSON can hold: texts as keys, numbers that are finite, text for anything odd."""
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= 2000 else {"special": hex(value)}  # Python spells no longer ones
     if isinstance(value, float):
         return value if value - value == 0 else {"special": str(value)}
-    if isinstance(value, dict):
-        return {str(key): strict_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict_json(item) for item in value]
-    return str(value)
+    if _depth < DEEPEST and isinstance(value, dict):
+        return {_text(key): strict_json(item, _depth + 1) for key, item in value.items()}
+    if _depth < DEEPEST and isinstance(value, list | tuple):
+        return [strict_json(item, _depth + 1) for item in value]
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # of another's object, whatever it raises; of one that is nested too deeply
+        return f"<{type(value).__name__}>"

@@ -13,6 +13,9 @@ from pystematic.errors import RunDirectoryError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 SUFFIX_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 SUFFIX_LENGTH = 6
@@ -64,6 +67,16 @@ class RunDir:
     def artifacts_dir(self) -> pathlib.Path:
         return self.path / "artifacts"
 
+    @property
+    def csv_file(self) -> pathlib.Path:
+        """What the backend ``csv`` writes."""
+        return self.path / "scalars.csv"
+
+    @property
+    def tensorboard_dir(self) -> pathlib.Path:
+        """Where the backend ``tensorboard`` writes."""
+        return self.path / "tensorboard"
+
     def log_file(self, rank: int = 0) -> pathlib.Path:
         """The log of one process."""
         return self.path / ("log.txt" if rank == 0 else f"log.rank-{rank}.txt")
@@ -75,22 +88,110 @@ class RunDir:
         return self.path / ("metrics.jsonl" if rank == 0 else f"metrics.rank-{rank}.jsonl")
 
     def metrics_files(self) -> list[pathlib.Path]:
-        """Every file of series that exists, in a fixed order; parts that a resume has cut off are no part of them."""
+        """Every file of series that exists, in a fixed order.
+
+        Parts that a resume has cut off are no part of them, nor are copies that somebody has made under other names.
+        """
         try:
             names = sorted(os.listdir(self.path))
         except OSError:
             return []
-        return [
-            self.path / name
-            for name in names
-            if name.startswith("metrics.") and name.endswith(".jsonl") and ".cut-" not in name
-        ]
+        return [self.path / name for name in names if is_metrics_name(name)]
 
     def __repr__(self) -> str:
         return f"RunDir({str(self.path)!r})"
 
     def __fspath__(self) -> str:
         return str(self.path)
+
+
+def is_metrics_name(name: str) -> bool:
+    """Tell whether a file of a run's directory holds series, by its name; see `RunDir.metrics_files`."""
+    if name == "metrics.jsonl":
+        return True
+    kind, _, number = name.removeprefix("metrics.").removesuffix(".jsonl").partition("-")
+    return kind in ("rank", "pid") and number.isdecimal() and name == f"metrics.{kind}-{number}.jsonl"
+
+
+def rank_of_metrics_file(name: str) -> int | None:
+    """Return the rank that writes a file of series, None for a forked child's."""
+    if name == "metrics.jsonl":
+        return 0
+    number = name.removeprefix("metrics.rank-").removesuffix(".jsonl")
+    return int(number) if number.isdecimal() else None
+
+
+# Folders of what is recorded beside numbers, by kind.
+_ITEM_DIRS = {"image": "images", "figure": "figures", "text": "texts", "table": "tables", "artifact": "artifacts"}
+LONGEST_ITEM_NAME = 100  # bytes; file systems take 255, and more is added
+# Names that Windows keeps for devices, whatever comes behind a dot.
+_DEVICES = frozenset(("CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))))
+# Above it a free name is drawn instead of looked for.
+_NUMBERED_NAMES = 100
+
+
+def item_name(tag: str, step: int | float) -> str:
+    """Return the name of a file for something recorded under any tag: readable, and safe on every file system.
+
+    Several tags may have one name; `create_item_file` makes files that are nobody's.
+    """
+    return f"{_safe_name(tag)}_{step}"
+
+
+def _safe_name(text: str) -> str:
+    kept = "".join(
+        letter if letter.isalnum() or letter in "._-+=@" else "." if letter == "/" else "_" for letter in text
+    )
+    short_enough = kept.encode("utf-8", "replace")[:LONGEST_ITEM_NAME].decode("utf-8", "ignore")
+    return short_enough.lstrip(".") or "_"  # neither hidden nor ".."
+
+
+def create_item_file(
+    folder: str | os.PathLike[str], kind: str, tag: str, step: int | float, suffix: str
+) -> tuple[int, pathlib.Path]:
+    """Make an empty file in the folder of a kind, exclusively, and return its descriptor and path.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    parent = pathlib.Path(folder, _ITEM_DIRS[kind])
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    return _first_free(parent, item_name(tag, step), suffix, lambda path: os.open(path, flags, 0o666))
+
+
+def create_artifact(folder: str | os.PathLike[str], name: str, *, is_folder: bool) -> pathlib.Path:
+    """Make an empty file or folder among the artifacts, exclusively, and return its path.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    stem, suffix = os.path.splitext(name)
+    stem, suffix = _safe_name(stem), f".{_safe_name(suffix)}" if len(suffix) > 1 else ""
+    if stem.split(".")[0].upper() in _DEVICES:
+        stem += "_"
+    parent = pathlib.Path(folder, _ITEM_DIRS["artifact"])
+
+    def make(path: pathlib.Path) -> None:
+        if is_folder:
+            os.mkdir(path)
+        else:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+
+    return _first_free(parent, stem, suffix, make)[1]
+
+
+def _first_free(
+    parent: pathlib.Path, stem: str, suffix: str, make: Callable[[pathlib.Path], T]
+) -> tuple[T, pathlib.Path]:
+    os.makedirs(parent, exist_ok=True)
+    number = 1
+    while True:
+        more = "" if number == 1 else f"-{number}" if number <= _NUMBERED_NAMES else f"-{os.urandom(6).hex()}"
+        path = parent / f"{stem}{more}{suffix}"
+        try:
+            return make(path), path
+        except FileExistsError:
+            number += 1
 
 
 def create_run_dir(
@@ -145,8 +246,8 @@ def unusable(output_dir: str | os.PathLike[str], error: Exception) -> RunDirecto
         errno.EROFS: "The file system is read-only",
         errno.EACCES: "You may not write there",
         errno.EPERM: "You may not write there",
-        errno.ENOTDIR: "A part of the path is a file",
-        errno.EEXIST: "A part of the path is a file",
+        errno.ENOTDIR: "A part of its path is a file: rename that",
+        errno.EEXIST: "A part of its path is a file: rename that",
     }.get(error.errno or 0, "Check the path")
     reason = error.strerror or type(error).__name__
     return RunDirectoryError(
@@ -155,13 +256,7 @@ def unusable(output_dir: str | os.PathLike[str], error: Exception) -> RunDirecto
 
 
 def _experiment_dir(output_dir: str | os.PathLike[str], experiment: str) -> str:
-    bad = (
-        not experiment
-        or experiment in (".", "..", SWEEPS_NAME)
-        or experiment.startswith((".", "-"))
-        or any(letter in experiment for letter in ("/", "\\", "\0"))
-    )
-    if bad:
+    if not _is_folder_name(experiment):
         raise RunDirectoryError(
             f"{short(experiment)} cannot be the folder of an experiment inside the output folder. Give it another name."
         )
@@ -170,13 +265,27 @@ def _experiment_dir(output_dir: str | os.PathLike[str], experiment: str) -> str:
     return os.path.join(os.path.abspath(os.fspath(output_dir)), experiment)
 
 
+def _is_folder_name(experiment: str) -> bool:
+    try:
+        os.fsencode(experiment)
+    except UnicodeEncodeError:
+        return False
+    return not (
+        experiment.lower() in ("", SWEEPS_NAME)  # in any case: some file systems know none
+        or experiment.startswith((".", "-"))
+        or any(letter in experiment for letter in ("/", "\\", "\0"))
+        or os.path.splitdrive(experiment)[0]
+    )
+
+
 def _refuse_link_out(output_dir: str | os.PathLike[str], parent: str) -> None:
-    root = os.path.realpath(os.fspath(output_dir))
-    if os.path.dirname(os.path.realpath(parent)) != root:
+    root, real = os.path.realpath(os.fspath(output_dir)), os.path.realpath(parent)
+    if os.path.dirname(real) != root:
         raise RunDirectoryError(
-            f"{parent!r} is a link that leads out of the output folder, to {os.path.realpath(parent)!r}. "
-            "Remove the link."
+            f"{parent!r} is a link that leads out of the output folder, to {real!r}. Remove the link."
         )
+    if os.path.basename(real) == SWEEPS_NAME:
+        raise RunDirectoryError(f"{parent!r} is a link to {real!r}, which is kept for sweeps. Remove the link.")
 
 
 def _draw_suffix() -> str:

@@ -12,15 +12,22 @@ if TYPE_CHECKING:
 
 
 def encode_numpy(value: object) -> tuple[str, Any] | None:
-    """Return the mark and its value, or None for what is no scalar or array, or holds Python objects."""
-    if not isinstance(value, np.generic | np.ndarray) or type(value) not in (np.ndarray, type(value[()])):
+    """Return the mark and its value; None for what is no scalar or array, or does not come back from its bytes.
+
+    The latter are Python objects, records, types of other packages, and subclasses such as masked arrays.
+    """
+    is_array = type(value) is np.ndarray
+    if not is_array and not (isinstance(value, np.generic) and type(value).__module__ == "numpy"):
         return None
     array = np.asarray(value)
-    if array.dtype.hasobject or array.dtype.names:
+    dtype = array.dtype
+    if dtype.hasobject or dtype.names or not dtype.itemsize or np.dtype(dtype.str) != dtype:
         return None
     data = binascii.b2a_base64(np.ascontiguousarray(array).tobytes(), newline=False).decode("ascii")
-    parts = {"dtype": array.dtype.str, "shape": list(array.shape), "base64": data}
-    return ("numpy.array" if isinstance(value, np.ndarray) else "numpy.scalar"), parts
+    parts = {"dtype": dtype.str, "shape": list(array.shape), "base64": data}
+    if dtype.kind in "SU" and not is_array and array[()] != value:
+        return None  # a NUL at the end of a text counts in a scalar only
+    return ("numpy.array" if is_array else "numpy.scalar"), parts
 
 
 def decode_numpy(kind: str, parts: dict[str, Any]) -> Any:

@@ -7,9 +7,11 @@ anybody's parser too. Files of people are parsed by PyYAML into nodes, which are
 
 from __future__ import annotations
 
+from pystematic._words import short
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     Lines = dict[tuple[str, ...], int]
@@ -25,40 +27,55 @@ def format_parameters(plain: Mapping[str, Any]) -> str:
     return "".join([HEADER, "\n", *(f"{_key(name)}: {_value(value)}\n" for name, value in plain.items())])
 
 
+class ParameterLines(dict[str, tuple[str, "Any"]]):
+    """What the lines of parameters.yaml say, for reading many: those of one experiment have most lines in common.
+
+    Args:
+        convert: what to make of each value once.
+    """
+
+    def __init__(self, convert: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.convert = convert
+
+    def __missing__(self, line: str) -> tuple[str, Any]:
+        import json
+
+        name, _, value = line.partition(": ")
+        read = self[line] = (json.loads(name) if name[:1] == '"' else name, self.convert(json.loads(value)))
+        return read
+
+
 def read_parameters(path: Any) -> dict[str, Any]:
     """Return the encoded parameters of a parameters.yaml; nothing of a damaged or missing one."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            text = file.read()
+        with open(path, "rb") as file:
+            content = file.read()
     except OSError:
         return {}
-    fast = _read_own_format(text)
-    if fast is not None:
-        return fast
+    return parse_parameters(content, ParameterLines(lambda value: value), str(path))
+
+
+def parse_parameters(content: bytes, lines: ParameterLines, where: str = "") -> dict[str, Any]:
+    """Return the parameters that a parameters.yaml holds; nothing of a damaged one.
+
+    Args:
+        content: of the file.
+        lines: of other files, to which those of this one are added; they convert the values.
+        where: for messages.
+    """
+    text = content.decode("utf-8", "surrogateescape")
+    header, _, body = text.partition("\n")
+    if header == HEADER:
+        try:
+            return dict(map(lines.__getitem__, filter(None, body.split("\n"))))
+        except (ValueError, RecursionError):  # .nan and .inf, which JSON lacks, or a line that somebody has edited
+            pass
     try:
-        tree, _ = parse_yaml(text, str(path))
+        tree, _ = parse_yaml(text, where)
     except ValueError:
         return {}
-    return tree if isinstance(tree, dict) else {}
-
-
-def _read_own_format(text: str) -> dict[str, Any] | None:
-    """Read what `format_parameters` wrote with the JSON parser alone; None for anything else."""
-    header, _, body = text.partition("\n")
-    if header != HEADER:
-        return None
-    import json
-
-    parameters: dict[str, Any] = {}
-    try:
-        for line in body.split("\n"):
-            if not line:
-                continue
-            name, _, value = line.partition(": ")
-            parameters[json.loads(name) if name[:1] == '"' else name] = json.loads(value)
-    except ValueError:  # .nan and .inf, which JSON lacks, or a line that somebody has edited
-        return None
-    return parameters
+    return {str(name): lines.convert(value) for name, value in tree.items()} if isinstance(tree, dict) else {}
 
 
 def _key(name: str) -> str:
@@ -74,7 +91,7 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{json.dumps(str(key))}: {_value(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{_value(str(key))}: {_value(item)}' for key, item in value.items())}}}"
     if isinstance(value, str):
         # Letters beyond ASCII stay readable; what YAML cannot hold raw is escaped, above U+FFFF never as a pair.
         text = json.dumps(value, ensure_ascii=False)
@@ -153,10 +170,15 @@ def parse_yaml(text: str, where: str = "") -> tuple[Any, Lines]:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         line = f"line {mark.line + 1}: " if mark is not None else ""
         raise ValueError(f"{line}this is no YAML: {problem}.") from None
-    except (UnicodeError, RecursionError) as error:
-        raise ValueError(f"this is no YAML: {type(error).__name__}.") from None
+    except RecursionError:
+        raise ValueError("this YAML is nested too deeply.") from None
+    except UnicodeError:
+        raise ValueError("this is no YAML: it is no UTF-8 text.") from None
     reader = _NodeReader()
-    return (None, {}) if node is None else (reader.read(node, (), ()), reader.lines)
+    try:
+        return (None, {}) if node is None else (reader.read(node, (), ()), reader.lines)
+    except RecursionError:
+        raise ValueError("this YAML is nested too deeply.") from None
 
 
 class _NodeReader:
@@ -169,13 +191,11 @@ class _NodeReader:
         line = node.start_mark.line + 1
         if self.count > MOST_NODES or id(node) in around:
             raise ValueError(f"line {line}: the aliases of this file make it endless.")
-        if not node.tag.startswith(TAG_PREFIX) or node.tag.startswith(f"{TAG_PREFIX}python"):
-            raise ValueError(
-                f"line {line}: the tag {_spell(node.tag)} is refused: a file holds data only, and executes nothing."
-            )
         kind = type(node).__name__
         if kind == "ScalarNode":
             return _read_scalar(node, line)
+        if node.tag != TAG_PREFIX + ("seq" if kind == "SequenceNode" else "map"):
+            raise _refused_tag(node.tag, line)
         if kind == "SequenceNode":
             return [self.read(item, (*path, str(i)), (*around, id(node))) for i, item in enumerate(node.value)]
         mapping: dict[Any, Any] = {}
@@ -194,14 +214,18 @@ class _NodeReader:
         return mapping
 
 
-def _spell(tag: str) -> str:
-    return repr("!!" + tag[len(TAG_PREFIX) :] if tag.startswith(TAG_PREFIX) else tag)
+def _refused_tag(tag: str, line: int) -> ValueError:
+    spelled = f"!!{tag[len(TAG_PREFIX) :]}" if tag.startswith(TAG_PREFIX) else tag
+    return ValueError(f"line {line}: the tag {spelled!r} is refused: a file holds data only, and executes nothing.")
 
 
 def _read_scalar(node: Any, line: int) -> Any:
     text: str = node.value
     if node.tag == PLAIN_TAG:
-        return read_plain_scalar(text)
+        try:
+            return read_plain_scalar(text)
+        except ValueError:  # Python reads some thousand digits, and no more
+            raise ValueError(f"line {line}: a number of {len(text)} digits is not read.") from None
     # PyYAML reads the two halves of an escaped character above U+FFFF one by one; JSON writers make such pairs.
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
@@ -210,15 +234,17 @@ def _read_scalar(node: Any, line: int) -> Any:
 
 def _read_tagged(node: Any, text: str, line: int) -> Any:
     kind = node.tag[len(TAG_PREFIX) :]
-    value = read_plain_scalar(text)
-    expected = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}.get(kind)
-    if expected is None:
-        raise ValueError(
-            f"line {line}: the tag {_spell(node.tag)} is refused: a file holds data only, and executes nothing."
-        )
-    if not isinstance(value, expected) or (kind in ("int", "float") and isinstance(value, bool)):
-        raise ValueError(f"line {line}: {text!r} is no {kind}.")
-    return float(value) if kind == "float" else value
+    classes: dict[str, Any] = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}
+    expected = classes.get(kind)
+    if expected is None or not node.tag.startswith(TAG_PREFIX):
+        raise _refused_tag(node.tag, line)
+    try:
+        value = read_plain_scalar(text)
+        if isinstance(value, expected) and (kind == "bool" or not isinstance(value, bool)):
+            return float(value) if kind == "float" else value
+    except (OverflowError, ValueError):
+        pass
+    raise ValueError(f"line {line}: {short(text)} is no {kind}.")
 
 
 def read_plain_scalar(text: str) -> Any:
@@ -247,5 +273,4 @@ def _is_float(body: str) -> bool:
     if exponent and not (power[1:] if power[:1] in ("+", "-") else power).isdecimal():
         return False
     whole, _, fraction = mantissa.partition(".")
-    digits = whole + fraction
-    return bool(digits) and digits.isascii() and digits.isdecimal()
+    return body.isascii() and (whole + fraction).isdecimal()
