@@ -1,0 +1,148 @@
+"""MLflow: a run in its local store, ``mlflow.db`` of the output folder, or where MLFLOW_TRACKING_URI points."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pystematic import rundir
+
+from ._backend import Backend
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ._backend import RunFacts, ScalarBatch
+
+# What MLflow takes in one request.
+METRICS_AT_ONCE = 1000
+PARAMS_AT_ONCE = 100
+LONGEST_VALUE = 6000
+LONGEST_NAME = 250
+PENDING_LIMIT = 200_000
+# What of ours a run of MLflow is: the run directory.
+RUN_TAG = "pystematic_run"
+
+
+class MlflowBackend(Backend):
+    """Writes metrics, parameters and files. An experiment of ours is one of MLflow's, a run a run of the same name."""
+
+    name = "mlflow"
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._pending: list[Any] = []
+
+    def start(self, run: RunFacts) -> None:
+        import logging
+
+        # It announces its own database at every first use, in the middle of the program's output.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+        from mlflow.entities import Metric, Param
+        from mlflow.tracking import MlflowClient
+
+        self._metric_class, self._param_class = Metric, Param
+        self._folder = run.folder
+        uri = os.environ.get("MLFLOW_TRACKING_URI")
+        location = None
+        if not uri:
+            output = os.path.abspath(run.output_dir)
+            uri = f"sqlite:///{os.path.join(output, 'mlflow.db')}"
+            location = _file_uri(os.path.join(output, "mlartifacts"))
+        self._client = MlflowClient(tracking_uri=uri)
+        self._run_id = self._find_or_make_run(self._experiment_id(run.experiment, location), run)
+        self._log_params(run.params)
+
+    def _experiment_id(self, name: str, location: str | None) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(name, artifact_location=location))
+            except Exception:  # another run has made it in this moment
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
+
+    def _find_or_make_run(self, experiment_id: str, run: RunFacts) -> str:
+        """Return the id of our run in MLflow; a run that is resumed goes on in the one it had."""
+        quoted = run.folder.replace("'", "\\'")
+        for found in self._client.search_runs([experiment_id], f"tags.{RUN_TAG} = '{quoted}'", max_results=1):
+            self._client.update_run(found.info.run_id, status="RUNNING")
+            return str(found.info.run_id)
+        tags = {"mlflow.source.name": run.folder, RUN_TAG: run.folder}
+        return str(self._client.create_run(experiment_id, run_name=run.run_id, tags=tags).info.run_id)
+
+    def _log_params(self, params: Mapping[str, Any]) -> None:
+        listed = [self._param_class(_name(name), _shortened(value)) for name, value in params.items()]
+        for i in range(0, len(listed), PARAMS_AT_ONCE):
+            self._client.log_batch(self._run_id, params=listed[i : i + PARAMS_AT_ONCE])
+
+    def write(self, batch: ScalarBatch) -> None:
+        if len(self._pending) > PENDING_LIMIT:
+            self.dropped += len(batch.tags)
+            return
+        self._pending += [
+            self._metric_class(_name(tag), _to_float(value), int(now * 1000), int(step))
+            for tag, step, now, value in zip(batch.tags, batch.steps, batch.times, batch.values, strict=True)
+        ]
+
+    def flush(self) -> None:
+        while self._pending:
+            part = self._pending[:METRICS_AT_ONCE]
+            self._client.log_batch(self._run_id, metrics=part)
+            del self._pending[: len(part)]
+
+    def write_item(self, item: rundir.Item) -> None:
+        if item.kind == "params":
+            self._log_params(item.data["params"])
+        elif item.kind == "text" and item.file is None:
+            self._client.log_text(self._run_id, item.data["text"], f"texts/{rundir.item_name(item.tag, item.step)}.txt")
+        elif item.kind == "artifact" and item.file is not None and item.file.is_dir():
+            self._client.log_artifacts(self._run_id, os.fspath(item.file), f"artifacts/{item.file.name}")
+        elif item.file is not None:
+            self._client.log_artifact(self._run_id, os.fspath(item.file), item.file.parent.name)
+        else:
+            name = f"{item.kind}s/{rundir.item_name(item.tag, item.step)}.json"
+            self._client.log_dict(self._run_id, rundir.strict_json(rundir.encode_json(item.data)), name)
+
+    def close(self) -> None:
+        self.dropped += len(self._pending)
+        self._client.set_terminated(self._run_id, end_time=int(time.time() * 1000))
+
+
+def _name(tag: str) -> str:
+    """Return a tag as MLflow allows it: another one only where need be, and then one that no other tag becomes."""
+    kept = "".join(letter if letter.isalnum() or letter in "_-. :/" else "_" for letter in tag)
+    parts = [part for part in kept.split("/") if part not in ("", ".", "..")]
+    name = "/".join(parts)
+    if name and name == tag and len(name) <= LONGEST_NAME and rundir.is_unicode(tag):
+        return name
+    import hashlib
+
+    digest = hashlib.sha256(tag.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{name.encode('ascii', 'replace').decode().replace('?', '_')[: LONGEST_NAME - 9]}-{digest}"
+
+
+def _to_float(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _shortened(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+
+
+def _file_uri(path: str) -> str:
+    import pathlib
+
+    return pathlib.Path(path).as_uri()
+
+
+def make_backend() -> Backend:
+    return MlflowBackend()

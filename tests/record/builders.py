@@ -1,0 +1,37 @@
+"""Builders of the recorder's tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pystematic import Recorder, rundir
+
+
+def on_device(tensor: Any) -> Any:
+    """Return a tensor that says it is on another device, of which a machine of the tests may have none."""
+    import torch
+
+    class OnDevice(torch.Tensor):
+        @property
+        def is_cpu(self) -> bool:  # type: ignore[override]
+            return False
+
+    return tensor.as_subclass(OnDevice)
+
+
+def recorded(record: Callable[[Recorder], object]) -> list[rundir.Item]:
+    """Return what a recorder leaves in a fresh folder beside numbers."""
+    shutil.rmtree("output", ignore_errors=True)
+    with Recorder("output") as recorder:
+        record(recorder)
+    return rundir.read_items("output")
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was said to the user."""
+    assert {record.name for record in caplog.records} <= {"pystematic"}
+    return [record.getMessage() for record in caplog.records]
