@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
         def run_in_new_process(self, params: Mapping[str, Any] | None = None, /) -> BaseProcess: ...
 
-
-GRACE_S = 10.0
+        def get_parameters(self) -> Iterable[Any]: ...
 
 
 def param_matrix(**param_values: Any) -> list[dict[str, Any]]:
@@ -38,11 +37,7 @@ def param_matrix(**param_values: Any) -> list[dict[str, Any]]:
 
 
 def run_parameter_sweep(
-    experiment: RunsInNewProcess,
-    list_of_params: Iterable[Mapping[str, Any]],
-    max_num_processes: int = 1,
-    *,
-    before_start: Callable[[int], None] | None = None,
+    experiment: RunsInNewProcess, list_of_params: Iterable[Mapping[str, Any]], max_num_processes: int = 1
 ) -> None:
     """Run an experiment once for each setting, every run in a new process, and wait for all of them.
 
@@ -50,12 +45,32 @@ def run_parameter_sweep(
         experiment: what to run; it stands at the top level of a file.
         list_of_params: one mapping of parameters for each run; see `param_matrix`.
         max_num_processes: how many run at once.
-        before_start: called with the index of the run before its process is started.
 
     Raises:
         ExperimentError: one or more runs failed; raised when all have ended, naming the settings that failed.
     """
+    run_each(experiment, list_of_params, max_num_processes, experiment.run_in_new_process)
+
+
+def run_each(
+    experiment: RunsInNewProcess,
+    list_of_params: Iterable[Mapping[str, Any]],
+    max_num_processes: int,
+    start: Callable[[Mapping[str, Any]], BaseProcess],
+    on_end: Callable[[BaseProcess], None] = lambda process: None,
+) -> None:
+    """Do what `run_parameter_sweep` does.
+
+    Args:
+        experiment: what is run.
+        list_of_params: one mapping for each run.
+        max_num_processes: how many run at once.
+        start: starts one.
+        on_end: called when one has ended.
+    """
     from multiprocessing.connection import wait
+
+    from pystematic.run import end_processes  # a sweep costs processes; `param_matrix` alone costs nothing
 
     if max_num_processes < 1:
         raise ExperimentError(f"max_num_processes={max_num_processes!r}: at least one process is needed.")
@@ -63,39 +78,36 @@ def run_parameter_sweep(
     failures: list[str] = []
 
     def collect() -> None:
-        ended = wait([process.sentinel for process, _ in running.values()])
-        for sentinel, (process, params) in list(running.items()):
-            if sentinel in ended:
-                process.join()
-                if process.exitcode != 0:
-                    failures.append(f"exit code {process.exitcode}: {short(dict(params), 200)}")
-                del running[sentinel]
+        for sentinel in wait(list(running)):
+            assert isinstance(sentinel, int)
+            process, params = running.pop(sentinel)
+            process.join()
+            on_end(process)
+            if process.exitcode:
+                failures.append(f"{_ended(process.exitcode)}: {_shown(experiment, params)}")
 
     total = 0
     try:
-        for total, params in enumerate(list_of_params, 1):
+        for params in list_of_params:
+            total += 1
             while len(running) >= max_num_processes:
                 collect()
-            if before_start is not None:
-                before_start(total - 1)
-            process = experiment.run_in_new_process(params)
+            process = start(params)
             running[process.sentinel] = (process, params)
         while running:
             collect()
-    finally:
-        _end([process for process, _ in running.values()])
+    finally:  # those that still run when the sweep itself was interrupted
+        end_processes([process for process, _ in running.values()])
     if failures:
         raise ExperimentError(
             f"{len(failures)} of {total} runs of '{experiment.name}' failed:\n  " + "\n  ".join(failures)
         )
 
 
-def _end(processes: list[BaseProcess]) -> None:
-    """End what still runs when the sweep itself was interrupted: asked first, then killed."""
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(GRACE_S)
-        if process.is_alive():
-            process.kill()
-            process.join()
+def _ended(exit_code: int) -> str:
+    return f"exit code {exit_code}" if exit_code > 0 else f"killed by signal {-exit_code}"
+
+
+def _shown(experiment: RunsInNewProcess, params: Mapping[str, Any]) -> str:
+    secret = {parameter.name for parameter in experiment.get_parameters() if parameter.secret}
+    return short({name: "<masked>" if name in secret else value for name, value in params.items()}, 200)

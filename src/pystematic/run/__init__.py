@@ -1,0 +1,54 @@
+"""One execution of an experiment: from resolved parameters to a finished record. Knows nothing of command lines."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pathlib
+
+    from pystematic.resolve import Parameters
+    from pystematic.run._active import ActiveRun as ActiveRun
+    from pystematic.run._context import Context as Context
+    from pystematic.run._context import ContextRun as ContextRun
+    from pystematic.run._context import check_device as check_device
+    from pystematic.run._current import current as current
+    from pystematic.run._current import is_subprocess as is_subprocess
+    from pystematic.run._current import local_rank as local_rank
+    from pystematic.run._current import new_seed as new_seed
+    from pystematic.run._lifecycle import Program as Program
+    from pystematic.run._lifecycle import RunHooks as RunHooks
+    from pystematic.run._lifecycle import RunRequest as RunRequest
+    from pystematic.run._lifecycle import execute as execute
+    from pystematic.run._masking import mask_known_shapes as mask_known_shapes
+    from pystematic.run._provenance import describe_environment as describe_environment
+    from pystematic.run._spawn import end_processes as end_processes
+    from pystematic.run._spawn import launch_subprocess as launch_subprocess
+    from pystematic.run._spawn import start_process as start_process
+    from pystematic.run._traceback import is_users_own as is_users_own
+    from pystematic.run._traceback import run_dir_of as run_dir_of
+    from pystematic.run._traceback import say_how_it_ended as say_how_it_ended
+
+    output_dir: pathlib.Path
+    params: Parameters
+
+# Loaded by module when first asked for: a help page needs none of them, most runs a few.
+_HOMES = {
+    "_active": ("ActiveRun",),
+    "_context": ("Context", "ContextRun", "check_device"),
+    "_current": ("current", "is_subprocess", "local_rank", "new_seed"),
+    "_lifecycle": ("Program", "RunHooks", "RunRequest", "execute"),
+    "_masking": ("mask_known_shapes",),
+    "_provenance": ("describe_environment",),
+    "_proxies": ("output_dir", "params"),
+    "_spawn": ("end_processes", "launch_subprocess", "start_process"),
+    "_traceback": ("is_users_own", "run_dir_of", "say_how_it_ended"),
+}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
