@@ -22,12 +22,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from multiprocessing.process import BaseProcess
-    from typing import Any, overload
+    from typing import Any, Protocol, TypeVar, overload
 
     from pystematic.declare import Structure
     from pystematic.run import ActiveRun
     from pystematic.store import Run
 
+    Target = TypeVar("Target", bound="Experiment | Group | Callable[..., Any]")
+
+    class Decorator(Protocol):
+        def __call__(self, target: Target, /) -> Target: ...
+
+
+# By the flags of their code (https://docs.python.org/3/library/inspect.html#inspect-module-co-flags).
+_KINDS_THAT_RUN_NOTHING = {0x20: "a generator", 0x80: "a coroutine", 0x200: "an asynchronous generator"}
 MEMO = "__params_memo__"  # what decorators leave on a plain function; the name is that of pystematic 1.x
 
 
@@ -55,11 +63,10 @@ class Experiment:
     ) -> None:
         self.where = where or caller_place()
         self.main_function = main_function
-        self.name = _checked_name(name or _name_of(main_function), self.where)
+        self.name = _checked_name(_name_of(main_function) if name is None else name, self.where)
         self.metric = _checked_metric(metric, self.where)
         self.parent: Group | None = None
-        self._defaults = dict(defaults_override or {})
-        self._parameters = ParameterSet(f"experiment '{self.name}'")
+        self._parameters = ParameterSet(f"experiment '{self.name}'", defaults_override, self.where)
         self._spec: Spec | None = None
         self._structure: Structure | None = None
         self._keywords: tuple[str, ...] = ()
@@ -101,7 +108,7 @@ class Experiment:
     def spec(self) -> Spec:
         """The whole specification; made when first asked for, since decorators above may still add to it."""
         if self._spec is None:
-            self._spec = Spec(self._parameters, defaults=self._defaults, where=self.where)
+            self._spec = Spec(self._parameters)
         return self._spec
 
     @property
@@ -122,11 +129,11 @@ class Experiment:
     @property
     def documents(self) -> dict[str, str]:
         """Help texts from docstrings, by the names of parameters."""
-        from pystematic.declare import field_docs, section_docs  # reads docstrings and sources: for help pages only
+        from pystematic.declare import section_docs  # reads docstrings: for help pages only
 
         found = section_docs(self.main_function.__doc__ or "")
         if self._structure is not None:
-            found.update(field_docs(self._structure.cls))
+            found.update(self._structure.documents())
         return found
 
     @property
@@ -153,9 +160,15 @@ class Experiment:
 
         Whatever the main function raises is raised here.
         """
+        __tracebackhide__ = True  # what IPython and pytest leave out of tracebacks
+        if "__mp_main__" in sys.modules:
+            from pystematic.cli import refuse_while_loading  # a program is, or has been, loaded without being run
+
+            refuse_while_loading(f"experiment '{self.name}' is run")
         return self._execute(self.resolve({**self._values_in(params), **more}), tuple(sys.argv), ())
 
     def __call__(self, params: Any = None, /, **more: Any) -> Run:
+        __tracebackhide__ = True
         return self.run(params, **more)
 
     def cli(self, argv: Sequence[str] | None = None, exit_on_error: bool = True) -> Run | None:
@@ -190,26 +203,40 @@ class Experiment:
         """
         from pystematic.cli import resolve_for
 
+        __tracebackhide__ = True
         given = {name: Given(source, plain=value) for name, value in values.items()}
         resolution = resolve_for(self, given)
         if resolution.problems:
             raise UsageError(resolution.problems)
         return resolution
 
-    def execute(self, resolution: Resolution, argv: Sequence[str], notes: Sequence[str] = ()) -> Run:
-        """Run with resolved parameters; for the command line."""
-        return self._execute(resolution, (sys.argv[0], *argv), tuple(notes))
+    def execute(self, resolution: Resolution, command: Sequence[str], notes: Sequence[str] = ()) -> Run:
+        """Run with resolved parameters; for the command line, which is recorded as ``command``."""
+        __tracebackhide__ = True
+        return self._execute(resolution, tuple(command), tuple(notes))
 
     def check_values(self, resolution: Resolution) -> list[str]:
         """Return what is wrong with resolved values together."""
         parameters = resolution.parameters
-        problems = []
-        device = parameters.get("device")
-        if isinstance(device, str) and device.startswith("cuda") and parameters.get("cuda") is False:
-            problems.append(f"--device {device} and --no-cuda contradict each other. Leave one of them out.")
+        problems: list[str] = []
+        if parameters.get("cuda") is False:
+            from pystematic.run import check_device  # a contradiction is possible here only
+
+            try:
+                check_device(parameters)
+            except UsageError as error:
+                problems += error.problems
         limit = parameters.get("limit_batches")
         if isinstance(limit, int) and limit < 1:
-            problems.append(f"--limit-batches {limit}: at least one batch is needed.")
+            source = parameters.source_of("limit_batches")
+            problems.append(f"limit_batches is {limit} ({source}): give at least 1")
+        if parameters.get("recorders"):
+            from pystematic.record import check_backends  # looks for packages, which takes a while
+
+            try:
+                check_backends(parameters["recorders"], parameters.source_of("recorders"))
+            except UsageError as error:
+                problems += error.problems
         if self._structure is not None and not problems:
             try:
                 self._structure.build(parameters)
@@ -220,6 +247,7 @@ class Experiment:
     def _execute(self, resolution: Resolution, argv: tuple[str, ...], notes: tuple[str, ...]) -> Run:
         from pystematic.run import Program, RunHooks, RunRequest, execute
 
+        __tracebackhide__ = True
         parameters = resolution.parameters
         if parameters.get("dry_run"):
             raise UsageError("dry_run is for the command line; in code, Experiment.resolve() checks values.")
@@ -229,10 +257,8 @@ class Experiment:
             experiment=self.full_name,
             parameters=parameters,
             plain=plain_parameters(resolution.spec, parameters),
-            secrets=tuple(
-                str(parameters[name])
-                for name in sorted(parameters.secret_names)
-                if name in parameters and parameters[name] is not None
+            secret_options=tuple(
+                option for parameter in resolution.spec.parameters if parameter.secret for option in parameter.options
             ),
             argv=argv,
             program=Program(
@@ -251,6 +277,7 @@ class Experiment:
         return execute(request, self._call, hooks, experiment=self)
 
     def _call(self, active: ActiveRun) -> Any:
+        __tracebackhide__ = True
         code = getattr(self.main_function, "__code__", None)
         count = 2 if code is None or code.co_flags & 0x04 else code.co_argcount  # *args take both
         first: Any = active.parameters if self._structure is None else self._structure.build(active.parameters)
@@ -280,6 +307,12 @@ class Experiment:
         if code is None:
             return
         annotations = getattr(function, "__annotations__", {})
+        kind = _KINDS_THAT_RUN_NOTHING.get(code.co_flags & 0x2A0)
+        if kind is not None:
+            raise DeclarationError(
+                f"{self.where}: the main function of experiment '{self.name}' is {kind}, which does nothing when it "
+                "is called. Make it a plain function."
+            )
         positional = code.co_varnames[: code.co_argcount]
         if len(positional) > 2:
             raise DeclarationError(
@@ -344,10 +377,13 @@ class Group:
     ) -> None:
         self.where = where or caller_place()
         self.main_function = main_function
-        self.name = "" if main_function is None else _checked_name(name or _name_of(main_function), self.where)
+        self.name = ""
+        if main_function is not None:
+            self.name = _checked_name(_name_of(main_function) if name is None else name, self.where)
         self.parent: Group | None = None
         self.members: dict[str, Experiment | Group] = {}
         self._parameters = ParameterSet(f"group '{self.name}'")
+        self._heirs: list[Experiment | Group] = []
         self._spec: Spec | None = None
         self.__doc__ = getattr(main_function, "__doc__", None)
 
@@ -412,20 +448,14 @@ class Group:
         return decorate(name) if callable(name) else decorate
 
     def add_parameter(self, parameter: Parameter) -> None:
-        """Add a parameter, which everything that is defined in the group afterwards inherits."""
+        """Add a parameter, which everything that inherits from this group then has too."""
         self._parameters.add(parameter)
-        self._spec = None
-        for member in self.members.values():
-            member.parameter_set.add(parameter, inherited=True)
-            member._spec = None
+        _pass_on(self)
 
     def add_param_group(self, group: ParameterGroup) -> None:
-        """Add a group of parameters, which everything in this group inherits."""
+        """Add a group of parameters, which everything that inherits from this group then has too."""
         self._parameters.add_group(group)
-        self._spec = None
-        for member in self.members.values():
-            member.parameter_set.add_group(group, inherited=True)
-            member._spec = None
+        _pass_on(self)
 
     def get_parameters(self) -> list[Parameter]:
         """Return the parameters of the group."""
@@ -443,7 +473,7 @@ class Group:
     @property
     def spec(self) -> Spec:
         if self._spec is None:
-            self._spec = Spec(self._parameters, where=self.where, framework=False)
+            self._spec = Spec(self._parameters, framework=False)
         return self._spec
 
     @property
@@ -502,7 +532,7 @@ class Group:
     def check_values(self, resolution: Resolution) -> list[str]:
         return []
 
-    def execute(self, resolution: Resolution, argv: Sequence[str], notes: Sequence[str] = ()) -> Run:
+    def execute(self, resolution: Resolution, command: Sequence[str], notes: Sequence[str] = ()) -> Run:
         raise Error(f"'{self.name}' is a group; name one of its experiments: {', '.join(self.members)}.")
 
     def __repr__(self) -> str:
@@ -619,7 +649,7 @@ def parameter(
     flags: Sequence[str] | None = None,
     secret: bool = False,
     identity: bool = True,
-) -> Callable[[Any], Any]:
+) -> Decorator:
     """Declare a parameter of an experiment or group.
 
     Args:
@@ -666,7 +696,7 @@ def parameter(
         identity,
     )
 
-    def decorate(target: Any) -> Any:
+    def decorate(target: Target, /) -> Target:
         if isinstance(target, Experiment | Group):
             target.add_parameter(declared)
         else:
@@ -676,7 +706,7 @@ def parameter(
     return decorate
 
 
-def param_group(name: str, *parameters: Any) -> Callable[[Any], Any]:
+def param_group(name: str, *parameters: str | Decorator | None) -> Decorator:
     """Group parameters under a heading of the help page; nothing else changes.
 
     Args:
@@ -694,13 +724,13 @@ def param_group(name: str, *parameters: Any) -> Callable[[Any], Any]:
     """
     where = caller_place()
     help_text = None
-    if parameters and isinstance(parameters[0], str):
-        help_text, *rest = parameters
-        parameters = tuple(rest)
+    declarations = parameters
+    if parameters and (parameters[0] is None or isinstance(parameters[0], str)):
+        help_text, declarations = parameters[0], parameters[1:]
 
     def collector() -> None: ...
 
-    for declare in parameters:
+    for declare in declarations:
         if not callable(declare):
             raise DeclarationError(
                 f"{where}: param_group '{name}' takes pystematic.parameter(...), got {short(declare)}."
@@ -708,7 +738,7 @@ def param_group(name: str, *parameters: Any) -> Callable[[Any], Any]:
         declare(collector)
     declared = ParameterGroup(name, help_text, _in_order_of_writing(_memo(collector)), where)
 
-    def decorate(target: Any) -> Any:
+    def decorate(target: Target, /) -> Target:
         if isinstance(target, Experiment | Group):
             target.add_param_group(declared)
         else:
@@ -754,7 +784,7 @@ def _make_experiment(
         _inherit(made, source)
     _take_memo(made, function)
     made.read_signature()
-    _register(owner, made)
+    owner.add_experiment(made)
     return made
 
 
@@ -767,18 +797,8 @@ def _make_group(
     for source in inherited:
         _inherit(made, source)
     _take_memo(made, function)
-    _register(owner, made)
-    return made
-
-
-def _register(owner: Group, made: Experiment | Group) -> None:
-    if owner is program:
-        # Two modules of a program may each have their own "train"; only one command line of both is impossible.
-        module = getattr(made.main_function, "__module__", "") or ""
-        taken = owner.members.get(made.name)
-        if taken is not None and (getattr(taken.main_function, "__module__", "") or "") != module:
-            owner.members.pop(made.name)
     owner.add_experiment(made)
+    return made
 
 
 def _is_redefinition(old: Experiment | Group, new: Experiment | Group) -> bool:
@@ -788,7 +808,9 @@ def _is_redefinition(old: Experiment | Group, new: Experiment | Group) -> bool:
     file = new.where.rpartition(":")[0]
     if not os.path.exists(file):  # a cell of a notebook, or an interactive line
         return True
-    return _scope(old) != _scope(new)
+    # What a function defines is gone when it returns; the next function of that name may define it too.
+    is_passing = "<locals>" in _scope(old) and file != old.where.rpartition(":")[0]
+    return is_passing or _scope(old) != _scope(new)
 
 
 def _scope(made: Experiment | Group) -> str:
@@ -806,6 +828,8 @@ def _take_memo(target: Experiment | Group, function: Any) -> None:
 def _inherit(target: Experiment | Group, source: Any) -> None:
     if isinstance(source, Experiment | Group):
         target.parameter_set.inherit(source.parameter_set)
+        if isinstance(source, Group):
+            source._heirs.append(target)
     elif hasattr(source, MEMO):
         memo = ParameterSet(getattr(source, "__name__", "function"))
         for declared in getattr(source, MEMO):
@@ -817,6 +841,15 @@ def _inherit(target: Experiment | Group, source: Any) -> None:
             f"got {short(source)}."
         )
     target._spec = None
+
+
+def _pass_on(source: Experiment | Group) -> None:
+    """Give those that inherit from a group what was added to it after they were defined."""
+    source._spec = None
+    if isinstance(source, Group):
+        for heir in source._heirs:
+            heir.parameter_set.inherit(source.parameter_set)
+            _pass_on(heir)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -873,20 +906,15 @@ def _evaluate(annotation: Any, function: Any) -> Any:
         return annotation
 
 
+_SECTIONS = ("Args:", "Arguments:", "Parameters:", "Keyword Args:", "Returns:", "Raises:", "Attributes:")
+
+
 def _prose(docstring: str | None) -> str:
     lines = []
     for line in (docstring or "").strip().splitlines():
-        if line.strip() in (
-            "Args:",
-            "Arguments:",
-            "Parameters:",
-            "Keyword Args:",
-            "Returns:",
-            "Raises:",
-            "Attributes:",
-        ):
+        if line.strip() in _SECTIONS:
             break
-        lines.append(line.strip())
+        lines.append(line.rstrip())
     return "\n".join(lines).strip()
 
 
@@ -898,20 +926,3 @@ def _make_context(active: ActiveRun) -> Any:
     from pystematic.torch import Context  # imports torch only when something of torch is given to it
 
     return Context(active)
-
-
-def find_experiment(full_name: str) -> Experiment | None:
-    """Return the experiment of this full name, such as ``group.train``, or None."""
-    node: Any = program
-    rest = full_name
-    while rest:
-        members = node.members or {}
-        match = next(
-            (name for name in sorted(members, key=len, reverse=True) if rest == name or rest.startswith(name + ".")),
-            None,
-        )
-        if match is None:
-            return None
-        node = members[match]
-        rest = rest[len(match) + 1 :]
-    return node if isinstance(node, Experiment) else None

@@ -7,8 +7,14 @@ if TYPE_CHECKING:
     from pystematic.cli._app import main as main
     from pystematic.cli._experiment import resolve_for as resolve_for
     from pystematic.cli._experiment import run_program as run_program
+    from pystematic.cli._program import refuse_while_loading as refuse_while_loading
 
-_HOMES = {"main": "_app", "run_program": "_experiment", "resolve_for": "_experiment"}
+_HOMES = {
+    "main": "_app",
+    "refuse_while_loading": "_program",
+    "resolve_for": "_experiment",
+    "run_program": "_experiment",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pystematic.cli._node import Node
+    from pystematic.declare import Parameter
+
+FORMAT = 2
 
 
 def description_file(program: str) -> str:
@@ -23,18 +26,14 @@ def description_file(program: str) -> str:
     return cached_file("program", os.path.abspath(program), ".json")
 
 
-def refresh_description(root: Node, program_dir: str) -> None:
+def refresh_description(root: Node) -> None:
     """Write the description of the running program unless the one that exists is newer than the program's file."""
-    program = _main_file()
-    if program is None:
+    program = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not program or not program.endswith(".py"):
         return
-    path = description_file(program)
-    try:
-        if os.stat(path).st_mtime_ns > os.stat(program).st_mtime_ns:
-            return
-    except OSError:
-        pass
-    write_description(root, program)
+    own, current = _stamp(program), _stamp(description_file(program))
+    if own is not None and (current is None or current <= own):
+        write_description(root, program)
 
 
 def write_description(root: Node, program: str) -> None:
@@ -43,11 +42,23 @@ def write_description(root: Node, program: str) -> None:
 
     document = {
         "program": os.path.abspath(program),
-        "version": __version__,
+        "version": [FORMAT, __version__],
         "files": _own_files(program),
         "root": _describe(root),
     }
     write_cache(description_file(program), json.dumps(document))
+
+
+def write_guessed_description(root: Node, program: str) -> None:
+    """Write the description of a program that was only loaded, whose command line may be that of a part of it.
+
+    It is dated back, so that the next run of the program replaces it.
+    """
+    write_description(root, program)
+    try:
+        os.utime(description_file(program), (0, 0))
+    except OSError:  # there is no cache
+        return
 
 
 def read_description(program: str) -> dict[str, Any] | None:
@@ -59,7 +70,7 @@ def read_description(program: str) -> dict[str, Any] | None:
 
     try:
         document = json.loads(text)
-        if document["version"] != __version__ or document["program"] != os.path.abspath(program):
+        if document["version"] != [FORMAT, __version__] or document["program"] != os.path.abspath(program):
             return None
         for path, stamp in document["files"].items():
             if _stamp(path) != stamp:
@@ -71,22 +82,26 @@ def read_description(program: str) -> dict[str, Any] | None:
 
 
 def _describe(node: Node) -> dict[str, Any]:
-    options = []
+    options: dict[str, dict[str, Any]] = {}
     for parameter in node.spec.parameters:
-        if parameter.hidden:
-            continue
-        for option in parameter.options:
-            kind = parameter.type
-            takes_path = any(word in kind.label.lower() for word in ("path", "text", "value"))
-            flag = kind.is_flag or option == parameter.negation
-            options.append([option, parameter.help or "", list(kind.choices), flag, takes_path])
+        if not parameter.hidden:
+            for option in parameter.options:
+                options.setdefault(option, describe_option(parameter, option))
     members = None if node.members is None else [_describe(member) for member in node.members.values()]
     return {"name": node.name, "help": node.description, "options": options, "members": members}
 
 
-def _main_file() -> str | None:
-    path = getattr(sys.modules.get("__main__"), "__file__", None)
-    return path if path and path.endswith(".py") and os.path.exists(path) else None
+def describe_option(parameter: Parameter, option: str) -> dict[str, Any]:
+    """Return what completion needs to know of an option: its help, its choices, and what follows it."""
+    kind = parameter.type
+    negation = option == parameter.negation
+    follows = "flag" if kind.is_flag or negation else "list" if kind.is_container else "value"
+    help = (parameter.help or "").strip().partition("\n")[0]
+    return {
+        "help": f"Not: {help}" if negation and help else help,
+        "choices": [] if negation else list(kind.choices),
+        "follows": follows,
+    }
 
 
 def _own_files(program: str) -> dict[str, list[int]]:

@@ -5,19 +5,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n ended by signal n; what ``s
 
 from __future__ import annotations
 
-import os
 import sys
 
-from pystematic._words import did_you_mean
-from pystematic.cli._help import (
-    dry_run_table,
-    experiment_help,
-    group_help,
-    program_name,
-)
-from pystematic.declare import Spec
+from pystematic._words import did_you_mean, kebab
+from pystematic.cli._help import dry_run_table, experiment_help, group_help, program_name
+from pystematic.cli._output import print_json, print_text
+from pystematic.cli._program import experiments_there, is_being_loaded
 from pystematic.errors import Error, RunStopped, UsageError
-from pystematic.resolve import OptionReader, Resolution, Word, resolve, tokenize
+from pystematic.resolve import Option, OptionReader, Resolution, Word, resolve, tokenize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,30 +20,30 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pystematic.cli._node import Node
-    from pystematic.resolve import Given, Option
+    from pystematic.resolve import Given
 
 USAGE_EXIT_CODE = 2
 
 
-def run_program(
-    root: Node, argv: Sequence[str] | None = None, exit_on_error: bool = True, prog: str | None = None
-) -> Any:
+def run_program(root: Node, argv: Sequence[str] | None = None, exit_on_error: bool = True) -> Any:
     """Do what a command line says; return the finished run, or None where nothing was run.
 
     Args:
         root: an experiment, a group, or the group of all experiments of a program.
         argv: the words after the program's name; those of this process when None.
         exit_on_error: print usage errors and exit; without it they are raised.
-        prog: how the program was called, for usage lines.
 
     Raises:
         UsageError: wrong usage, with ``exit_on_error=False``.
         SystemExit: wrong usage or a signal, with ``exit_on_error=True``.
+
+    Does nothing in a program that is only being loaded and has no main guard.
     """
+    if is_being_loaded():
+        return None
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        command = _Command(root, words, prog or program_name())
-        return command.run(exit_on_error)
+        return _Command(root, words, program_name()).run(exit_on_error)
     except _Usage as usage:
         if not exit_on_error:
             raise UsageError(usage.problems) from None
@@ -70,32 +65,41 @@ class _Command:
         self.words = words
         self.reader = OptionReader()
         tokens = tokenize(words)
-        self.wants_help = any(not isinstance(token, Word) and token.name in ("-h", "--help") for token in tokens)
-        self.wants_version = bool(tokens) and not isinstance(tokens[0], Word) and tokens[0].name == "--version"
+        self.wants_help = any(isinstance(token, Option) and token.name in ("-h", "--help") for token in tokens)
+        self.wants_version = (
+            bool(tokens)
+            and isinstance(tokens[0], Option)
+            and tokens[0].name == "--version"
+            and root.spec.with_option("--version") is None
+        )
         self.tokens = [token for token in tokens if isinstance(token, Word) or token.name not in ("-h", "--help")]
 
     def run(self, exit_on_error: bool) -> Any:
-        if self.root.members is not None and self.wants_version:
+        if self.wants_version:
             from pystematic._version import __version__
 
-            print(f"pystematic {__version__}")
+            print_text(f"pystematic {__version__}")
             return None
         node, position = self._find_node()
         if self.wants_help or node.members is not None:
-            self._describe(node)
-            print(experiment_help(node, self.prog) if node.members is None else group_help(node, self.prog))
+            self._describe()
+            page = experiment_help(node, self.prog) if node.members is None else group_help(node, self.prog)
+            if "://" in page:
+                from pystematic.run import mask_known_shapes  # passwords in addresses that are defaults
+
+                page = mask_known_shapes(page)
+            print_text(page)
             return None
         self.reader.read(self.tokens[position:], node.spec, greedy=True)
-        problems = list(self.reader.problems)
-        problems += [f"{word.text!r} belongs to no option." for word in self.reader.words]
+        problems = [*self.reader.problems, *(self._stray(word, node) for word in self.reader.words)]
         resolution = resolve_for(node, self.reader.given, problems)
         if resolution.problems:
             raise _Usage(resolution.problems, self.prog)
         if resolution.parameters.get("dry_run"):
             _print_dry_run(resolution)
             return None
-        self._describe(node)
-        return run_node(node, resolution, self.words, exit_on_error)
+        self._describe()
+        return run_node(node, resolution, (sys.argv[0], *self.words), exit_on_error)
 
     def _find_node(self) -> tuple[Node, int]:
         """Follow the names of groups down to an experiment; read the options of the groups on the way."""
@@ -109,56 +113,85 @@ class _Command:
                 if self.reader.problems and not self.wants_help:
                     raise _Usage(self.reader.problems, self.prog)
                 if self.reader.given and not self.wants_help:
-                    raise _Usage([f"the name of an experiment is missing: {_names(node)}."], self.prog)
+                    raise _Usage([f"the name of an experiment is missing.{experiments_there(node)}"], self.prog)
                 return node, position
             token = self.tokens[position]
-            assert isinstance(token, Word)
-            member = node.members.get(token.text)
-            if member is None:
-                hint = did_you_mean(token.text, node.members) or f" There are {_names(node)}."
+            position += 1
+            member = node.members.get(token.text) if isinstance(token, Word) else None
+            if member is not None:
+                node = member
+                self.prog = f"{self.prog} {node.name}"
+            elif not self._is_value_of_unknown(position - 1, node):
+                assert isinstance(token, Word)  # `read` has stopped at it
+                hint = did_you_mean(token.text, node.members or ()) or experiments_there(node)
                 place = f" in the group '{node.name}'" if node.name else ""
                 raise _Usage([*self.reader.problems, f"there is no experiment {token.text!r}{place}.{hint}"], self.prog)
-            node = member
-            self.prog = f"{self.prog} {node.name}"
-            position += 1
         return node, position
+
+    def _is_value_of_unknown(self, position: int, node: Node) -> bool:
+        """Tell whether a word was meant as the value of an option that is reported already."""
+        before = self.tokens[position - 1] if position else None
+        if not isinstance(before, Option) or before.value is not None or node.spec.with_option(before.name) is not None:
+            return False
+        known = _parameter_of_members(node, before.name)
+        return known is None or not known.type.is_flag
 
     def _misplaced(self, node: Node) -> Any:
         """Make the message for an option that stands before the name of its experiment."""
 
         def message(token: Option) -> str:
-            for member in (node.members or {}).values():
-                if member.spec.with_option(token.name) is not None:
-                    return (
-                        f"{token.name} stands before the name of the experiment. "
-                        f"Write it behind: EXPERIMENT {token.name} ..."
-                    )
+            if _parameter_of_members(node, token.name) is not None:
+                return (
+                    f"{token.name} stands before the name of the experiment. "
+                    f"Write it behind: EXPERIMENT {token.name} ..."
+                )
             return f"there is no option {token.name}.{did_you_mean(token.name, node.spec.options)}"
 
         return message
 
-    def _describe(self, node: Node) -> None:
+    def _stray(self, word: Word, node: Node) -> str:
+        """Return the message for a word that no option has taken."""
+        before = next((token for token in self.tokens if token.position == word.position - 1), None)
+        flag = node.spec.with_option(before.name) if isinstance(before, Option) and before.value is None else None
+        name, equals, _ = word.text.partition("=")
+        hint = ""
+        if flag is not None and flag.type.is_flag and word.text in flag.type.choices:
+            hint = f" Write {flag.option}={word.text}."
+        elif equals and node.spec.with_option(f"--{kebab(name)}") is not None:
+            hint = f" Write --{kebab(name)}{word.text[len(name) :]}."
+        return f"{word.text!r} belongs to no option.{hint}"
+
+    def _describe(self) -> None:
         """Keep the description that shell completion reads, where it is older than the program."""
         from pystematic.cli._description import refresh_description
 
-        refresh_description(self.root, node.program_dir)
+        refresh_description(self.root)
+
+
+def _parameter_of_members(node: Node, option: str) -> Any:
+    """Return the parameter of this option that some experiment below a group has, or None."""
+    for member in (node.members or {}).values():
+        found = member.spec.with_option(option) or _parameter_of_members(member, option)
+        if found is not None:
+            return found
+    return None
 
 
 def resolve_for(node: Node, given: dict[str, Given], problems: Sequence[str] = ()) -> Resolution:
     """Resolve the parameters of an experiment, with runs found in its output folder."""
     resolution = resolve(
-        node.spec, given, problems=problems, program_dir=node.program_dir, find_run=_run_finder(node.spec, given, node)
+        node.spec, given, problems=problems, program_dir=node.program_dir, find_run=_run_finder(node, given)
     )
     wrong = [] if resolution.problems else node.check_values(resolution)
     return Resolution(resolution.parameters, wrong, node.spec) if wrong else resolution
 
 
-def _run_finder(spec: Spec, given: dict[str, Given], node: Node) -> Any:
+def _run_finder(node: Node, given: dict[str, Given]) -> Any:
     def find(text: str) -> tuple[str, str]:
         from pystematic.store import find_run  # only when a params file is no file
 
         where = {name: value for name, value in given.items() if name == "output_dir"}
-        output_dir = resolve(spec, where).parameters.get("output_dir", "output")
+        output_dir = resolve(node.spec, where).parameters.get("output_dir", "output")
         run = find_run(text, str(output_dir), node.full_name)
         return run.id, str(run.dir.parameters_file)
 
@@ -166,75 +199,66 @@ def _run_finder(spec: Spec, given: dict[str, Given], node: Node) -> Any:
 
 
 def run_node(
-    node: Node, resolution: Resolution, argv: Sequence[str], exit_on_error: bool, notes: Sequence[str] = ()
+    node: Node, resolution: Resolution, command: Sequence[str], exit_on_error: bool, notes: Sequence[str] = ()
 ) -> Any:
-    """Run an experiment and turn its end into what a shell expects."""
+    """Run an experiment and turn its end into what a shell expects.
+
+    Args:
+        node: the experiment.
+        resolution: its parameters.
+        command: the whole command line, for the record.
+        exit_on_error: exit for signals and refusals; without it their exceptions are raised.
+        notes: what is to be said about the run in its record.
+    """
     from pystematic import run as running
 
     try:
-        return node.execute(resolution, argv, notes)
-    except KeyboardInterrupt:
+        return node.execute(resolution, command, notes)
+    except (KeyboardInterrupt, RunStopped) as stopped:
         if not exit_on_error:
             raise
-        raise SystemExit(130) from None
-    except RunStopped as stopped:
-        if not exit_on_error:
-            raise
-        raise SystemExit(stopped.exit_code) from None
+        running.say_how_it_ended(stopped)
+        raise SystemExit(stopped.exit_code if isinstance(stopped, RunStopped) else 130) from None
     except SystemExit:
         raise
-    except Error as error:
-        if exit_on_error and not running.is_users_own(error):
+    except BaseException as error:
+        if isinstance(error, Error) and not running.is_users_own(error):
+            if not exit_on_error:
+                raise
             # Refused before the main function began: a message for a person, not a traceback.
             print(f"pystematic: {error}", file=sys.stderr)
             raise SystemExit(USAGE_EXIT_CODE if isinstance(error, UsageError) else 1) from None
-        running.show_users_traceback(error, debug=bool(resolution.parameters.get("debug")))
-        raise
-    except BaseException as error:
-        running.show_users_traceback(error, debug=bool(resolution.parameters.get("debug")))
+        running.say_how_it_ended(error, debug=bool(resolution.parameters.get("debug")))
         raise
 
 
 def _print_usage_error(usage: _Usage) -> None:
-    lines = []
     if len(usage.problems) == 1:
-        lines.append(f"{usage.prog}: error: {usage.problems[0]}")
+        lines = [f"{usage.prog}: error: {usage.problems[0]}"]
     else:
-        lines.append(f"{usage.prog}: {len(usage.problems)} errors:")
+        lines = [f"{usage.prog}: {len(usage.problems)} errors:"]
         lines += [f"  {line}" for problem in usage.problems for line in problem.splitlines()]
     lines.append(f"See '{usage.prog} --help'.")
     print("\n".join(lines), file=sys.stderr)
-    return
 
 
 def _print_dry_run(resolution: Resolution) -> None:
     parameters = resolution.parameters
     form = parameters["dry_run"]
+    from pystematic.run import mask_known_shapes
+
     if form == "text":
-        print(dry_run_table(parameters, resolution.spec))
+        print_text(mask_known_shapes(dry_run_table(resolution)))
         return
     from pystematic.resolve import plain_parameters
     from pystematic.rundir import format_parameters
 
-    plain = plain_parameters(resolution.spec, parameters)
+    plain = mask_known_shapes(plain_parameters(resolution.spec, parameters))
     shown = {name: value for name, value in plain.items() if not resolution.spec.named(name)[0].hidden}
-    if form == "yaml":
-        lines = format_parameters(shown).splitlines()
-        comments = iter(f"  # {parameters.source_of(name)}" for name in shown)
-        print("\n".join(line if line.startswith("#") else line + next(comments, "") for line in lines))
-        return
-    import json
-
-    from pystematic.rundir import strict_json
-
     sources = {name: parameters.source_of(name) for name in shown}
-    print(json.dumps(strict_json({"parameters": shown, "sources": sources}), indent=2))
-
-
-def _names(node: Node) -> str:
-    return ", ".join(node.members or ())
-
-
-def program_dir_of(path: str | None) -> str:
-    """Return the folder of a program's file, or the working directory where it has none."""
-    return os.path.dirname(os.path.abspath(path)) if path and os.path.exists(path) else os.getcwd()
+    if form == "json":
+        print_json({"parameters": shown, "sources": sources})
+        return
+    lines = format_parameters(shown).splitlines()
+    comments = iter(f"  # {source}" for source in sources.values())
+    print_text("\n".join(line if line.startswith("#") else line + next(comments, "") for line in lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pystematic._words import kebab, short, snake
+from pystematic._words import kebab, short
 from pystematic.declare import OMITTED, Parameter, Spec, bare_type
 from pystematic.resolve import PRECEDENCE
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pystematic.cli._node import Node
+    from pystematic.resolve import Resolution
 
 MINIMUM_WIDTH = 40
 WIDEST_TEXT = 120  # longer lines are hard to read, however wide the terminal is
@@ -30,37 +31,71 @@ def terminal_width(stream_fd: int = 1) -> int:
         return 80
 
 
+def page_width() -> int:
+    """Return the width of help pages: the terminal's, as far as lines stay readable."""
+    return min(terminal_width(), WIDEST_TEXT)
+
+
+def hanging(head: str, text: str, width: int) -> list[str]:
+    """Write ``text`` behind ``head``, further lines below its beginning if there is room for them."""
+    if len(head) > width // 2:
+        return _fill(f"{head} {text}", width, hang="    ")
+    first, *more = wrap(text, width - len(head)) or [""]
+    return [(head + first).rstrip(), *(" " * len(head) + line for line in more)]
+
+
 def wrap(text: str, width: int) -> list[str]:
-    """Break text into lines of at most ``width`` characters at spaces; empty lines separate paragraphs."""
+    """Break text into lines of at most ``width`` characters at spaces.
+
+    Empty lines separate paragraphs. An indented line, and one that begins like an item of a list, stays a line.
+    """
     lines: list[str] = []
-    for i, paragraph in enumerate(_paragraphs(text)):
-        if i:
+    paragraph: list[str] = []
+    for line in [*_without_indent(text), ""]:
+        bare = line.strip()
+        if bare and line[0] != " " and not bare.startswith(_ITEMS):
+            paragraph.append(bare)
+            continue
+        lines += _fill(" ".join(paragraph), width) if paragraph else []
+        paragraph = []
+        if bare:
+            indent = line[: len(line) - len(line.lstrip())]
+            hang = indent + ("  " if bare.startswith(_ITEMS) else "")
+            lines += _fill(bare, width, indent, hang)
+        elif lines and lines[-1]:
             lines.append("")
-        line = ""
-        for word in paragraph.split():
-            if line and len(line) + 1 + len(word) > width:
-                lines.append(line)
-                line = word
-            else:
-                line = f"{line} {word}" if line else word
-        lines.append(line)
+    while lines and not lines[-1]:
+        lines.pop()
     return lines
 
 
-def _paragraphs(text: str) -> list[str]:
-    paragraphs: list[str] = [""]
-    for line in text.strip().splitlines():
-        if line.strip():
-            paragraphs[-1] += f"{line.strip()} "
-        elif paragraphs[-1]:
-            paragraphs.append("")
-    return paragraphs
+_ITEMS = ("- ", "* ", "+ ", ">>> ")
+
+
+def _fill(text: str, width: int, indent: str = "", hang: str = "") -> list[str]:
+    lines = []
+    line = indent
+    empty = True
+    for word in text.split():
+        if not empty and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line, empty = hang, True
+        line += word if empty else f" {word}"
+        empty = False
+    return [*lines, line]
+
+
+def _without_indent(text: str) -> list[str]:
+    """Return the lines of a docstring without the indentation of the code, as `inspect.cleandoc` does."""
+    first, *rest = text.strip().expandtabs().splitlines() or [""]
+    margin = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
+    return [first.strip(), *(line[margin:].rstrip() for line in rest)]
 
 
 def experiment_help(node: Node, prog: str) -> str:
     """Return the help page of one experiment."""
-    width = min(terminal_width(), WIDEST_TEXT)
-    lines = [f"Usage: {prog} [OPTIONS]", ""]
+    width = page_width()
+    lines = [*hanging(f"Usage: {prog} ", "[OPTIONS]", width), ""]
     if node.documentation:
         lines += [*wrap(node.documentation, width), ""]
     lines += options_help(node.spec, width, node.documents)
@@ -148,7 +183,7 @@ def _default_text(parameter: Parameter, spec: Spec) -> str:
 
 def _entry(head: str, text: str, width: int) -> list[str]:
     """Lay out one option: its name in a column of its own, or above its text where it is too long."""
-    column = min(34, width // 2)
+    column = min(34, width * 2 // 5)
     wrapped = wrap(text, width - column) if text else []
     if len(head) + 4 > column:
         return [f"  {head}", *(" " * column + line for line in wrapped)]
@@ -158,21 +193,29 @@ def _entry(head: str, text: str, width: int) -> list[str]:
 
 def group_help(node: Node, prog: str) -> str:
     """Return the listing of a group or of a whole program: nested groups indented, one line for each experiment."""
-    width = min(terminal_width(), WIDEST_TEXT)
-    lines = [f"Usage: {prog} {'[GROUP OPTIONS] ' if _has_options(node) else ''}EXPERIMENT [OPTIONS]", ""]
+    width = page_width()
+    words = f"{'[GROUP OPTIONS] ' if _has_options(node) else ''}EXPERIMENT [OPTIONS]"
+    lines = [*hanging(f"Usage: {prog} ", words, width), ""]
     if node.documentation:
         lines += [*wrap(node.documentation, width), ""]
-    members = list(node.members.values())
+    members = list((node.members or {}).values())
     if members:
         lines.append("Experiments:")
         lines += list(_listing(members, 1, width))
     else:
-        lines.append("This program defines no experiment. Put @pystematic.experiment above its main function.")
+        lines += wrap(_no_experiment(node), width)
     lines.append("")
     if _has_options(node):
         lines += options_help(node.spec, width, {})
-    lines.append(f"'{prog} EXPERIMENT --help' shows the parameters of an experiment.")
-    return "\n".join(lines)
+    if members:
+        lines += wrap(f"'{prog} EXPERIMENT --help' shows the parameters of an experiment.", width)
+    return "\n".join(lines).rstrip()
+
+
+def _no_experiment(node: Node) -> str:
+    if not node.name:
+        return "This program defines no experiment. Put @pystematic.experiment above its main function."
+    return "This group holds no experiment. Put the decorator 'experiment' of the group above a main function."
 
 
 def _has_options(node: Node) -> bool:
@@ -191,17 +234,19 @@ def _listing(members: Iterable[Node], depth: int, width: int) -> Iterable[str]:
             yield from _listing(member.members.values(), depth + 1, width)
 
 
-def dry_run_table(parameters: object, spec: Spec, width: int | None = None) -> str:
+def dry_run_table(resolution: Resolution) -> str:
     """Return the resolved parameters, one a line, each with its source."""
-    from pystematic.resolve import Parameters
+    from pystematic.resolve import secret_names_of
 
-    assert isinstance(parameters, Parameters)
+    parameters = resolution.parameters
+    secrets = secret_names_of(parameters)
     rows: list[tuple[str, str, str]] = []
     for name, value in parameters.items():
-        parameter = spec.named(name)[0]
-        if parameter.hidden:
+        parameter = next((one for one in resolution.spec.named(name) if one.counts(parameters)), None)
+        if parameter is None or parameter.hidden:
             continue
-        shown = "<masked>" if name in parameters.secret_names and value is not None else parameter.type.format(value)
+        shown = "<masked>" if name in secrets and value is not None else parameter.type.format(value)
+        shown = shown if shown.isprintable() else repr(shown)
         rows.append((name, shown if len(shown) <= 200 else short(shown, 200), parameters.source_of(name)))
     return table(rows)
 
@@ -216,20 +261,29 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def field_documents(names: Iterable[str], documents: dict[str, str]) -> dict[str, str]:
-    """Keep of ``documents`` what belongs to ``names``."""
-    return {name: documents[snake(name)] for name in names if snake(name) in documents}
-
-
 def program_name() -> str:
     """Return how this program was started, to be repeated in usage lines: ``python digits.py``."""
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     script = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-c") else ""
     if spec is not None and spec.name not in ("__main__", "__mp_main__"):
-        name = spec.name.removesuffix(".__main__")
-        return name if name == "pystematic" else f"python -m {name}"
+        return f"python -m {spec.name.removesuffix('.__main__')}"
     if script.endswith(".py"):
-        relative = os.path.relpath(script) if os.path.isabs(script) else script
-        return f"python {relative if not relative.startswith('..') else script}"
-    return os.path.basename(script) or "python"
+        return f"python {_quoted(_from_here(script))}"
+    return _quoted(os.path.basename(script)) or "python"
+
+
+def _from_here(path: str) -> str:
+    """Return the shorter way to a path: from the working directory, if it lies below that."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive
+        return path
+    return path if relative.startswith("..") else relative
+
+
+def _quoted(word: str) -> str:
+    """Quote what a shell would take apart."""
+    if not any(letter in " \t\n'\"\\$`&|;<>()*?[]#~!{}" for letter in word):
+        return word
+    return "'" + word.replace("'", "'\\''") + "'"

@@ -15,6 +15,7 @@ class Node(Protocol):
     """An experiment (``members`` is None) or a group of nodes."""
 
     name: str
+    where: str  # file:line of the declaration
 
     @property
     def full_name(self) -> str: ...
@@ -43,5 +44,5 @@ class Node(Protocol):
     def check_values(self, resolution: Resolution) -> list[str]:
         """Return what is wrong with the values together."""
 
-    def execute(self, resolution: Resolution, argv: Sequence[str], notes: Sequence[str] = ()) -> Any:
-        """Run the experiment; raises what its main function raises."""
+    def execute(self, resolution: Resolution, command: Sequence[str], notes: Sequence[str] = ()) -> Any:
+        """Run the experiment; raises what its main function raises. ``command`` is recorded as its command line."""
