@@ -1,0 +1,130 @@
+"""Make things fail, and look at what is left: `python faults/run.py ID...|--all [--moments N] [--list]`.
+
+Each case gets a fresh folder and real processes, and reads the result in a fresh process. Prints `ID ok` or
+`ID FAILED: why` for each, and one closing figure; the exit code is 1 when a case failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+# This folder's modules are imported as a package: none of them may stand in for one of the standard library.
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from faults import disks, exits, files, kills, masking, recording, starts, store, values  # noqa: E402
+from faults._harness import Case, CaseError, Place  # noqa: E402
+
+CASES = (
+    Case("kill-at-start", "kill -9 at moments spread over the start", kills.kill_at_start),
+    Case("kill-at-end", "kill -9 at moments spread over the end", kills.kill_at_end),
+    Case("kill-in-start-operations", "kill -9 before file operations of the start", kills.kill_at_operations_of_start),
+    Case("kill-in-end-operations", "kill -9 before file operations of the end", kills.kill_at_operations_of_end),
+    Case("sigterm-at-start", "SIGTERM at moments spread over the start", kills.terminate_at_start),
+    Case("sigterm-at-end", "SIGTERM at moments spread over the end", kills.terminate_at_end),
+    Case("ctrl-c-at-start", "Ctrl-C at moments spread over the start", kills.interrupt_at_start),
+    Case("ctrl-c-at-end", "Ctrl-C at moments spread over the end", kills.interrupt_at_end),
+    Case("simultaneous-starts", "32 starts at one moment", starts.simultaneous),
+    Case("equal-names", "32 starts at one moment with clock and suffix forced equal", starts.equal_names),
+    Case("odd-values", "odd parameter values come back, or are marked", values.odd_values),
+    Case("params-file-code", "a params file that tries to run code", files.code_in_params_file),
+    Case("recorded-code", "a run directory that tries to run code in its readers", files.code_in_recorded_parameters),
+    Case("params-file-bomb", "a params file that would grow without bound", files.yaml_bomb),
+    Case("path-traversal", "experiment names that lead out of the output folder", files.path_traversal),
+    Case("symlinked-folder", "a link in place of the experiment's folder", files.symlinked_experiment),
+    Case("run-names", "names of runs that lead elsewhere", files.run_names_that_lead_out),
+    Case("damaged-documents", "each file of a run damaged in seven ways", files.damaged_documents),
+    Case("secrets", "secrets in no byte of a completed run", masking.secrets),
+    Case("secrets-failed", "secrets in no byte of a failed run", masking.secrets_of_a_failed_run),
+    Case("full-disk", "a full disk at start", disks.full_disk),
+    Case("full-inodes", "a disk without free inodes at start", disks.full_of_inodes),
+    Case("read-only", "a read-only output folder", disks.read_only_folder),
+    Case("forbidden", "an output folder without permission", disks.forbidden_folder),
+    Case("output-is-file", "an output folder that is a file", disks.output_dir_is_a_file),
+    Case("killed-reader", "kill -9 of readers that make or update the index of runs", store.killed_reader),
+    Case("readers-at-once", "several readers of one folder at one moment", store.readers_at_once),
+    Case("damaged-index", "the index of runs damaged in many places", store.damaged_index),
+    Case("record-kill-100", "kill -9 while 100 numbers a second are recorded", recording.kill_at_100_a_second),
+    Case("record-kill-1", "kill -9 while a number a second is recorded", recording.kill_at_1_a_second),
+    Case("record-kill-fast", "kill -9 while numbers are recorded at full speed", recording.kill_at_full_speed),
+    Case("record-kill-flushed", "kill -9 after flush() has returned", recording.kill_after_flush),
+    Case("record-8-writers", "eight ranks record into one run at once", recording.eight_writers),
+    Case("record-full-disk", "the disk is full for a while", recording.disk_full_for_a_while),
+    Case("record-folder-removed", "the run's folder is removed and made again", recording.folder_removed),
+    Case("record-read-only", "the run's folder is read-only for a while", recording.folder_read_only),
+    Case("record-cut", "the series cut at each byte of its last three records", recording.cut_anywhere),
+    Case("record-flipped", "200 changed bytes in the series", recording.flipped_bytes),
+    Case("record-odd-values", "odd numbers and tags come back", recording.odd_values_and_tags),
+    Case("exit-return", "the main function returns", exits.returned),
+    Case("exit-ctrl-c", "Ctrl-C", exits.interrupt),
+    Case("exit-ctrl-c-computing", "Ctrl-C in a busy loop", exits.interrupt_while_computing),
+    Case("exit-ctrl-c-twice", "Ctrl-C, and again at once", exits.interrupt_twice),
+    Case("exit-keyboard-interrupt", "KeyboardInterrupt raised by the program", exits.keyboard_interrupt_raised),
+    Case("exit-sigterm", "SIGTERM", exits.terminate),
+    Case("exit-sigterm-excepts", "SIGTERM in a loop that catches Exception", exits.terminate_among_excepts),
+    Case("exit-sighup", "SIGHUP", exits.hang_up),
+    Case("exit-kill", "kill -9", exits.kill),
+    Case("exit-sys-exit-0", "sys.exit(0)", exits.sys_exit_0),
+    Case("exit-sys-exit-none", "sys.exit()", exits.sys_exit_none),
+    Case("exit-sys-exit-3", "sys.exit(3)", exits.sys_exit_3),
+    Case("exit-sys-exit-text", "sys.exit('text')", exits.sys_exit_text),
+    Case("exit-exception", "an exception", exits.exception),
+    Case("exit-os-exit", "os._exit", exits.os_exit),
+    Case("exit-segfault", "a crash in C code", exits.segfault),
+    Case("exit-thread-left", "a thread that outlives the main function", exits.thread_left),
+)
+
+
+def check(case: Case, moments: int, *, keep: bool) -> str | None:
+    """Run a case in a fresh folder; return why it failed, or None."""
+    place = Place(Path(tempfile.mkdtemp(prefix=f"fault-{case.id}-")), moments)
+    try:
+        case.check(place)
+    except CaseError as failure:
+        return " ".join(str(failure).split())
+    except Exception as error:  # a mistake in the case itself must not hide the other cases
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__} in {frame.name}: {' '.join(str(error).split())}"
+    finally:
+        place.stop_all()
+        if keep:
+            print(f"{case.id} left {place.folder}")
+        else:
+            shutil.rmtree(place.folder, ignore_errors=True)
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("ids", nargs="*", metavar="ID", help="cases to run")
+    parser.add_argument("--all", action="store_true", help="run all cases")
+    parser.add_argument("--moments", type=int, default=20, help="moments of each kill case (default: 20)")
+    parser.add_argument("--list", action="store_true", help="list the cases")
+    parser.add_argument("--keep", action="store_true", help="keep the folders of the cases")
+    args = parser.parse_args()
+    if args.list:
+        for case in CASES:
+            print(f"{case.id:26}{case.what}")
+        return 0
+    by_id = {case.id: case for case in CASES}
+    unknown = [name for name in args.ids if name not in by_id]
+    if unknown or args.moments < 1 or not (args.all or args.ids):
+        parser.error(f"no such case: {', '.join(unknown)}" if unknown else "say --all, or IDs of --list")
+    os.environ.pop("PYTHONPATH", None)
+    chosen = CASES if args.all else [by_id[name] for name in args.ids]
+    failed = 0
+    for case in chosen:
+        why = check(case, args.moments, keep=args.keep)
+        failed += why is not None
+        print(f"{case.id} ok" if why is None else f"{case.id} FAILED: {why}", flush=True)
+    print(f"{len(chosen) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
