@@ -16,6 +16,7 @@ demo: $(VENV)/.ready-demo
 	$(BIN)/python examples/digits.py train --learning-rate 0.001 --random-seed 1
 	$(BIN)/python examples/digits.py train --learning-rate 0.00001 --random-seed 1
 	$(BIN)/pystematic ls
+	$(BIN)/pystematic plot val/accuracy
 	$(BIN)/pystematic best
 
 test: $(VENV)/.ready-dev
