@@ -293,6 +293,13 @@ for _ in range(2):
     assert read(run_dir) == truth(run_dir)
 
 
+def test_joined_parts_of_several_kinds_are_the_column_of_the_whole(working_dir: Path) -> None:
+    run_dir = make_run(working_dir)
+    for values in ([1, 2**53 + 1], [1, 0.5], [2, 2**80]):
+        record(run_dir, {"mixed": values}, with_summary=False)
+        assert read(run_dir) == truth(run_dir)
+
+
 @hypothesis.settings(max_examples=30, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @hypothesis.given(
     steps=st.lists(

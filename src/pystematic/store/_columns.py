@@ -84,6 +84,9 @@ def read_columns(folder: str | os.PathLike[str]) -> RunColumns:
 def make_column(numbers: Sequence[Any]) -> Any:
     """Return numbers as an array of int64 or float64, or a list of objects where neither holds all of them exactly."""
     column = _as_array(numbers)
+    if column is None and float in map(type, numbers):
+        # An array of floats has lost which of its numbers were integers: what is joined from such has to be the same.
+        numbers = [float(number) if _is_exact_float(number) else number for number in numbers]
     try:
         import numpy  # takes as long as a whole small run: only where arrays are asked for
     except ImportError:
