@@ -6,6 +6,7 @@ function that reads a column takes.
 
 from __future__ import annotations
 
+import abc
 import operator
 from itertools import pairwise
 
@@ -65,9 +66,10 @@ ERROR_PARTS = ("type", "message")
 STATISTICS = ("first", "last", "min", "max", "mean", "count", "min_step", "max_step")
 
 
-class Condition:
+class Condition(abc.ABC):
     """A part of a filter that is true or false of a run. Its text is the canonical one, which parses to its equal."""
 
+    @abc.abstractmethod
     def compile(self, bind: Bind, now: float) -> Test:
         """Return a function of a row.
 
@@ -75,7 +77,6 @@ class Condition:
             bind: returns, for the key of a column, what reads it; called for every column that the condition reads.
             now: what relative times count from, in seconds since 1970.
         """
-        raise NotImplementedError
 
 
 # -- what is compared ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 from collections.abc import Sequence
 
@@ -352,7 +353,7 @@ def quoted(text: str) -> str:
 # -- where runs come from --------------------------------------------------------------------------------------------
 
 
-class _Source:
+class _Source(abc.ABC):
     """Where some runs come from: a table of them, and how each becomes a `Run`.
 
     Attributes:
@@ -362,24 +363,25 @@ class _Source:
     damaged = 0
 
     @property
+    @abc.abstractmethod
     def table(self) -> Table:
-        raise NotImplementedError
+        """The table that has their rows."""
 
     def rows(self) -> list[int]:
         """Return the rows of all runs, in order."""
         return self.in_order(self.unordered_rows())
 
+    @abc.abstractmethod
     def unordered_rows(self) -> list[int]:
         """Return the rows of all runs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def in_order(self, rows: list[int]) -> list[int]:
         """Return rows in the order of these runs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def run(self, row: int) -> Run:
         """Return the run of a row."""
-        raise NotImplementedError
 
     def look_again(self, rows: Sequence[int]) -> bool:
         """Tell whether the files of some runs have changed since; `table` is a new one then."""

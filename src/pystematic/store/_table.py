@@ -5,6 +5,7 @@ A row is the number of a run in it; the segments follow each other.
 
 from __future__ import annotations
 
+import abc
 import os
 import time
 
@@ -57,16 +58,16 @@ class Segment:
         return [row for row in rows if row not in self.dead] if self.dead else list(rows)
 
 
-class ColumnReader:
+class ColumnReader(abc.ABC):
     """Reads the columns of some segments, one after the other."""
 
+    @abc.abstractmethod
     def read(self, keys: Collection[Key]) -> Columns:
         """Return columns as they were read, those of `columns_of`; `MISSING` where a run has no value."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def list_keys(self) -> Iterable[Key]:
         """Return the keys of all columns that there are."""
-        raise NotImplementedError
 
 
 class Table:

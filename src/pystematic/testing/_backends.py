@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import base64
 import copy
 import math
@@ -31,7 +32,7 @@ ODD_VALUES = (math.nan, math.inf, -math.inf, -0.0, 5e-324, 1.7e308, 2**63, -(2**
 ONE_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 
 
-class BackendCases:
+class BackendCases(abc.ABC):
     """Subclass it with a name that pytest collects, and say how your backend is made and read back:
 
     class TestMyBackend(BackendCases):
@@ -45,13 +46,13 @@ class BackendCases:
     relative_error = 0.0
     """How much a value that comes back may differ, where the backend keeps fewer digits."""
 
+    @abc.abstractmethod
     def make(self) -> Backend:
         """Return a new backend, not started."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def read(self, run: RunFacts) -> Points:
         """Return the points that the backend has kept of a run; the tags as it spells them."""
-        raise NotImplementedError
 
     def settle(self, run: RunFacts) -> None:
         """Wait until what a closed backend has kept can be read, where another process writes it."""
