@@ -509,7 +509,7 @@ def test_a_dry_run_with_problems_is_a_usage_error(capsys: Capsys) -> None:
 # -- ends, in a real interpreter ---------------------------------------------------------------------------------
 
 ENDING_PROGRAM = """
-    import os, signal, sys, time
+    import os, signal, sys, threading
     import pystematic
 
     def deeper(how):
@@ -522,8 +522,7 @@ ENDING_PROGRAM = """
         if how.isdecimal():
             sys.exit(int(how))
         os.kill(os.getpid(), getattr(signal, how))
-        while True:
-            time.sleep(0.01)
+        threading.Event().wait()  # for the signal
 
     @pystematic.parameter("how")
     @pystematic.experiment
@@ -580,7 +579,7 @@ def test_the_traceback_is_that_of_the_program_and_names_the_record(working_dir: 
         done.stderr
         == f"""\
 Traceback (most recent call last):
-  File "{path}", line 21, in train
+  File "{path}", line 20, in train
     deeper(parameters.how)
   File "{path}", line 6, in deeper
     raise ValueError("the words of the program")

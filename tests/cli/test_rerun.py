@@ -708,15 +708,14 @@ def test_what_the_patch_lacks_is_said(working_dir: Path) -> None:
 
 
 WAITING_PROGRAM = """
-    import os, time
+    import os, threading
     import pystematic
 
     @pystematic.experiment
     def train():
         if os.path.exists("wait"):
             print("waiting", flush=True)
-            while True:
-                time.sleep(0.01)
+            threading.Event().wait()  # for a signal
 
     if __name__ == "__main__":
         pystematic.global_entrypoint()

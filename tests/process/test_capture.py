@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import PROCESS_LIMIT_S, run_python, write_program
+from tests.builders import PROCESS_LIMIT_S, run_python, wait_until, write_program
 from tests.process.builders import run_on_terminal
-from tests.run.builders import logged, only_run, wait_until
+from tests.run.builders import logged, only_run
 
 IMPORTS = "import contextlib, ctypes, io, logging, os, subprocess, sys, threading, warnings"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import run_python, write_program
+from tests.builders import run_python, wait_until, write_program
 from tests.process.builders import run_on_small_disk
-from tests.run.builders import Started, logged, only_run, wait_until
+from tests.run.builders import Started, logged, only_run
 
 PROGRAM = """
     import os, signal, sys, threading, time
@@ -20,8 +20,7 @@ PROGRAM = """
 
     def wait():
         print("ready", flush=True)
-        while True:
-            time.sleep(0.01)
+        threading.Event().wait()  # for a signal
 
     def wait_with_finally():
         try:

@@ -11,6 +11,16 @@ import pytest
 from pystematic import Recorder, rundir
 
 
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 def on_device(tensor: Any) -> Any:
     """Return a tensor that says it is on another device, of which a machine of the tests may have none."""
     import torch

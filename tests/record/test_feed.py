@@ -13,6 +13,7 @@ from pystematic.record import Backend, ScalarBatch
 from pystematic.record import _feed as module
 from pystematic.record._feed import RankFeed
 from tests.builders import wait_until
+from tests.record.builders import Clock
 from tests.record.test_backend_thread import Memory
 
 
@@ -25,14 +26,6 @@ class Points(Memory):
 
     def write(self, batch: ScalarBatch) -> None:
         self.points += zip(batch.tags, batch.steps, batch.values, strict=True)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -264,7 +264,7 @@ threading.Timer(float(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)
 image = np.random.default_rng(1).integers(0, 255, (300, 300, 3), dtype=np.uint8)
 while True:
     recorder.image("a", image)
-    time.sleep(0.01)
+    time.sleep(0.01)  # the pace of a loop, so that the kill meets a file that is being written, not a full queue
 """
     for number, delay_s in enumerate((0.5, 0.7, 0.9)):
         folder = f"output-{number}"

@@ -16,6 +16,7 @@ from pystematic import rundir
 from pystematic.record import ScalarBatch
 from pystematic.record import _rundir as backend_module
 from pystematic.record._rundir import RunDirBackend
+from tests.record.builders import Clock
 
 
 def batch(*values: float, tag: str = "a", time: float = 1e9) -> ScalarBatch:
@@ -35,16 +36,6 @@ def summary() -> dict[str, Any]:
 
 def names() -> list[str]:
     return sorted(os.listdir())
-
-
-class Clock:
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,11 +137,3 @@ class Started:
         out, err = self.popen.communicate(timeout=PROCESS_LIMIT_S)
         code = self.popen.returncode
         return (128 - code if code < 0 else code), out, err
-
-
-def wait_until(condition: Callable[[], object], limit_s: float = PROCESS_LIMIT_S) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not met in time"
-        time.sleep(0.005)

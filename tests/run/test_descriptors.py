@@ -18,8 +18,8 @@ import pytest
 
 from pystematic.errors import ExperimentError
 from pystematic.run._descriptors import DescriptorCapture, is_captured
-from tests.builders import PROCESS_LIMIT_S, run_python, write_program
-from tests.run.builders import logged, wait_until
+from tests.builders import PROCESS_LIMIT_S, run_python, wait_until, write_program
+from tests.run.builders import logged
 
 
 @contextlib.contextmanager

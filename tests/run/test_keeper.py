@@ -21,8 +21,7 @@ from pystematic.run._keeper import Keeper
 from pystematic.run._masking import Masker
 from pystematic.run._provenance import Provenance, ProvenanceQuery
 from pystematic.run._system import SystemSampler
-from tests.builders import make_repository
-from tests.run.builders import wait_until
+from tests.builders import make_repository, wait_until
 
 
 class Query:

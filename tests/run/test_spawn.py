@@ -19,8 +19,8 @@ from pystematic.errors import ExperimentError
 from pystematic.run import _spawn, current, end_processes, start_process
 from pystematic.run._spawn import end_launched
 from pystematic.store import Run
-from tests.builders import run_python, write_program
-from tests.run.builders import Started, logged, only_run, run_main, wait_until
+from tests.builders import run_python, wait_until, write_program
+from tests.run.builders import Started, logged, only_run, run_main
 
 
 @pystematic.parameter(name="end", default="return")
