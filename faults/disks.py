@@ -41,7 +41,8 @@ def mount_command() -> list[str] | None:
     return None
 
 
-def _shell(place: Place, command: list[str], script: str) -> Ended:
+def run_shell(place: Place, command: list[str], script: str) -> Ended:
+    """Run a script of the shell in the folder of a place, behind a command."""
     done = subprocess.run(
         [*command, "sh", "-c", script],
         cwd=place.folder,
@@ -83,7 +84,7 @@ def full_disk(place: Place) -> None:
             f"mount -t tmpfs -o size=1m none disk && head -c $((1048576 - {size_kib} * 1024)) /dev/zero > disk/filler"
             f" && {_program(inner)} disk/output; code=$?; cp -r disk/output left 2>/dev/null; exit $code"
         )
-        ended = _shell(inner, namespace, script)
+        ended = run_shell(inner, namespace, script)
         left = inner.folder / "left"
         try:
             if "the main function ran" in ended.stdout:
@@ -112,7 +113,7 @@ def full_of_inodes(place: Place) -> None:
             f"mount -t tmpfs -o size=1m,nr_inodes={1 + spare} none disk"
             f" && {_program(inner)} disk/output; code=$?; cp -r disk/output left 2>/dev/null; exit $code"
         )
-        ended = _shell(inner, namespace, script)
+        ended = run_shell(inner, namespace, script)
         try:
             _judge_refusal(ended, "disk/output")
             expect(not run_dirs(inner.folder / "left"), f"a half run is left: {run_dirs(inner.folder / 'left')}")
@@ -122,7 +123,7 @@ def full_of_inodes(place: Place) -> None:
 
 def _full_by_limit(place: Place) -> None:
     """Without the right to mount: no file may grow beyond 0 bytes."""
-    ended = _shell(place, ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh"], f"{_program(place)} output")
+    ended = run_shell(place, ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh"], f"{_program(place)} output")
     _judge_refusal(ended, "output")
     expect(not run_dirs(place.output_dir), f"a half run is left: {run_dirs(place.output_dir)}")
 
@@ -142,10 +143,10 @@ def read_only_folder(place: Place) -> None:
     namespace = mount_command()
     if namespace is not None:
         script = f"mount --bind output output && mount -o remount,bind,ro output && {_program(place)} output"
-        ended = _shell(place, namespace, script)
+        ended = run_shell(place, namespace, script)
     else:
         folder.chmod(0o555)
-        ended = _shell(place, _without_root_rights(), f"{_program(place)} output")
+        ended = run_shell(place, _without_root_rights(), f"{_program(place)} output")
         folder.chmod(0o755)
     _judge_refusal(ended, "output")
     expect(list(folder.iterdir()) == [], f"left: {list(folder.iterdir())}")
@@ -157,7 +158,7 @@ def forbidden_folder(place: Place) -> None:
     folder.mkdir()
     folder.chmod(0o555)
     for output_dir in ("output", "output/inside/deeper"):
-        ended = _shell(place, _without_root_rights(), f"{_program(place)} {output_dir}")
+        ended = run_shell(place, _without_root_rights(), f"{_program(place)} {output_dir}")
         _judge_refusal(ended, output_dir)
         expect(list(folder.iterdir()) == [], f"left: {list(folder.iterdir())}")
     folder.chmod(0o755)
@@ -166,6 +167,6 @@ def forbidden_folder(place: Place) -> None:
 def output_dir_is_a_file(place: Place) -> None:
     place.write("output", "a file\n")
     for output_dir in ("output", "output/inside"):
-        ended = _shell(place, [], f"{_program(place)} {output_dir}")
+        ended = run_shell(place, [], f"{_program(place)} {output_dir}")
         _judge_refusal(ended, "output")
     expect(Path(place.folder / "output").read_text() == "a file\n", "the file was changed")

@@ -6,13 +6,12 @@ import json
 import random
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from faults._harness import PROCESS_LIMIT_S, CaseError, Place, expect, last_line, spread
-from faults.disks import mount_command
+from faults._harness import CaseError, Place, expect, last_line, spread
+from faults.disks import mount_command, run_shell
 
 # What was recorded longer ago than this is never lost, and no call may hold the program up longer.
 LIMIT_S = 1.0
@@ -193,17 +192,8 @@ def _disturb(place: Place, command: list[str], setup: str, disturb: str, repair:
     (place.folder / "disk").mkdir()
     program = place.write("disturbed.py", DISTURBED)
     words = " ".join(map(shlex.quote, [sys.executable, str(program), disturb, repair]))
-    done = subprocess.run(
-        [*command, "sh", "-c", f"{setup} && {words}; code=$?; cp -r disk/run left; exit $code"],
-        cwd=place.folder,
-        env=place.env(PYTHONDONTWRITEBYTECODE="1"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PROCESS_LIMIT_S,
-        check=False,
-    )
-    expect(done.returncode == 0, f"the program ended with {done.returncode}: {last_line(done.stderr)}")
+    done = run_shell(place, command, f"{setup} && {words}; code=$?; cp -r disk/run left; exit $code")
+    expect(done.code == 0, f"the program ended with {done.code}: {last_line(done.stderr)}")
     expect("Traceback" not in done.stderr, f"a traceback: {last_line(done.stderr)}")
     worst_s, number = float(done.stdout.split()[-2]), int(done.stdout.split()[-1])
     expect(worst_s < LIMIT_S, f"a call took {worst_s:.2f} s")
