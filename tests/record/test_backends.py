@@ -463,7 +463,8 @@ def test_wandb_is_online_only_where_a_key_is_known(
 
 
 def test_wandb_of_our_own_ends_its_service_and_asks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "NETRC"):
+    # WANDB_SERVICE is of a service that this process has started for other tests: a child would join that one.
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "NETRC", "WANDB_SERVICE"):
         monkeypatch.delenv(name, raising=False)
     program = """
 import os, sys, threading, pystematic, psutil
