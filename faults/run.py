@@ -17,7 +17,7 @@ from pathlib import Path
 # This folder's modules are imported as a package: none of them may stand in for one of the standard library.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from faults import disks, exits, files, kills, masking, recording, starts, store, values  # noqa: E402
+from faults import checkpoints, disks, distributed, exits, files, kills, masking, starts, values  # noqa: E402
 from faults._harness import Case, CaseError, Place  # noqa: E402
 
 CASES = (
@@ -77,6 +77,24 @@ CASES = (
     Case("exit-os-exit", "os._exit", exits.os_exit),
     Case("exit-segfault", "a crash in C code", exits.segfault),
     Case("exit-thread-left", "a thread that outlives the main function", exits.thread_left),
+    Case("checkpoint-killed", "kill -9 at moments of saving and pruning", checkpoints.killed_while_saving),
+    Case("checkpoint-damaged", "the newest checkpoint cut, flipped, emptied, gone", checkpoints.damaged),
+    Case("checkpoint-full-disk", "a disk that is full in a save", checkpoints.full_disk),
+    Case("checkpoint-two-resumers", "two processes go on with one run", checkpoints.double_resume),
+    Case("checkpoint-code", "a checkpoint that carries code", checkpoints.pickle_bomb),
+    Case("ranks-ctrl-c-twice", "Ctrl-C twice to the parent of processes", distributed.interrupt_parent_twice),
+    Case("ranks-ctrl-c-group", "Ctrl-C twice to all processes", distributed.interrupt_all_twice),
+    Case("ranks-sigterm", "SIGTERM to processes without a checkpoint", distributed.terminate),
+    Case("ranks-sigterm-grace", "SIGTERM to processes that do not come to a step", distributed.terminate_past_grace),
+    Case("ranks-sighup", "SIGHUP to the parent of processes", distributed.hang_up),
+    Case("ranks-kill", "kill -9 of the parent of processes", distributed.kill_parent),
+    Case("ranks-killed", "one of the processes killed", distributed.rank_killed),
+    Case("ranks-raising", "one of the processes raises", distributed.rank_raises),
+    Case("ranks-exiting", "one of the processes calls sys.exit(3)", distributed.rank_exits),
+    Case("ranks-ignoring", "processes that ignore signals, Ctrl-C twice", distributed.ignoring),
+    Case("ranks-ignoring-kill", "processes that ignore signals, kill -9 of the parent", distributed.ignoring_kill),
+    Case("ranks-workers", "processes with loader workers, Ctrl-C twice", distributed.workers),
+    Case("ranks-workers-kill", "processes with loader workers, kill -9 of the parent", distributed.workers_kill),
 )
 
 

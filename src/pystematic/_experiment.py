@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol, TypeVar, overload
 
     from pystematic.declare import Structure
-    from pystematic.run import ActiveRun
+    from pystematic.run import ActiveRun, Place
     from pystematic.store import Run
 
     Target = TypeVar("Target", bound="Experiment | Group | Callable[..., Any]")
@@ -269,12 +269,23 @@ class Experiment:
             metric=self.metric,
             parent=None,
             notes=notes,
+            place=_place_of(parameters),
+            **_restored(parameters),
         )
         hooks = RunHooks(
             before=lambda values: app.before_experiment(self, values),
             after=app.after_experiment,
         )
-        return execute(request, self._call, hooks, experiment=self)
+        from pystematic import torch as distributed  # loads no torch
+
+        handover = distributed.take_handover()
+        if handover is not None:
+            handover.perform(request, self._call, self)  # ends the process
+        plan = distributed.make_plan(parameters)
+        if plan.kind == "single":
+            return execute(request, self._call, hooks, experiment=self)
+        started: Run = distributed.start_run(request, plan, self._call, hooks, self)
+        return started
 
     def _call(self, active: ActiveRun) -> Any:
         __tracebackhide__ = True
@@ -926,3 +937,26 @@ def _make_context(active: ActiveRun) -> Any:
     from pystematic.torch import Context  # imports torch only when something of torch is given to it
 
     return Context(active)
+
+
+def _restored(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the run that is gone on with and the checkpoint that is gone on from, as a `RunRequest` wants them."""
+    resumed, file = parameters.get("resume"), parameters.get("checkpoint")
+    if not resumed and not file:
+        return {}
+    from pystematic import torch as training  # loads no torch
+
+    if resumed:
+        return {"resumed": str(resumed), "restored": training.newest_state(str(resumed))}
+    return {"restored": training.load_state(str(file))}
+
+
+def _place_of(parameters: Mapping[str, Any]) -> Place:
+    """Return the place of a process that `launch_subprocess` has started, or of one that is alone."""
+    from pystematic.run import Place
+
+    run_file = parameters.get("subprocess")
+    if not run_file:
+        return Place()
+    rank = int(parameters.get("local_rank") or 0)
+    return Place(rank, rank, run_dir=os.path.dirname(str(run_file)))

@@ -55,4 +55,5 @@ class RunStopped(BaseException):
     def __init__(self, signum: int | None = None) -> None:
         self.signum = signum
         self.exit_code = 1 if signum is None else 128 + signum
+        self.status = "interrupted"
         super().__init__(f"the run was stopped by signal {signum}" if signum is not None else "the run was stopped")

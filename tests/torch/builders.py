@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import torch
-
 import pystematic
+import torch
 from pystematic.resolve import Parameters
+from pystematic.run import StopControl
 from pystematic.torch import Context
 
 # What can be tested here: the GPU too where there is one.
@@ -42,6 +42,12 @@ def make_context_run(output_dir: Path, **parameters: object) -> Any:
         rank=0,
         local_rank=0,
         world_size=1,
+        metric=None,
+        restored=None,
+        stop=StopControl(),
+        uses_loader=False,
+        watch=None,
+        before_end=[],
     )
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch.utils.data import TensorDataset
 
 import pystematic.torch
+import torch
 from pystematic.errors import ExperimentError
 from pystematic.torch import Context
 from tests.torch.builders import DEVICES, CountingRecorder, in_a_run, make_context, make_model
@@ -78,11 +78,21 @@ def test_a_tensor_that_is_trained_stays_the_same_object(device: str) -> None:
     assert codes.tolist() == [0.0, 0.0]
 
 
-def test_a_plain_torch_loader_is_kept_as_it_is() -> None:
-    context = make_context(device="meta")
-    loader: Any = torch.utils.data.DataLoader(TensorDataset(torch.ones(2)))
-    context.loader = loader
-    assert context.loader is loader
+def test_a_plain_torch_loader_is_rebuilt_as_ours_from_its_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    context = make_context()
+    plain = torch.utils.data.DataLoader(TensorDataset(torch.arange(10)), batch_size=4, shuffle=True, drop_last=True)
+    context.loader = plain
+    assert type(context.loader) is pystematic.torch.DataLoader
+    assert (context.loader.batch_size, len(context.loader), context.loader.drop_last) == (4, 2, True)
+    assert sorted(len(batch[0]) for batch in context.loader) == [4, 4]
+    assert capsys.readouterr().err == ("context.loader: torch's loader was rebuilt as a pystematic.torch.DataLoader.\n")
+
+
+def test_a_torch_loader_with_batches_of_its_own_is_kept() -> None:
+    context = make_context()
+    plain = torch.utils.data.DataLoader(TensorDataset(torch.arange(4)), batch_sampler=[[0, 1], [2, 3]])
+    context.loader = plain
+    assert context.loader is plain
 
 
 def test_our_loader_brings_its_batches_to_the_device() -> None:
@@ -291,7 +301,7 @@ def test_a_state_comes_back_equal_through_a_file(tmp_path: Path) -> None:
 
 
 def test_what_has_no_state_is_left_out() -> None:
-    assert not {"loader", "criterion"} & fill(Context(), 0).state_dict().keys()
+    assert "criterion" not in fill(Context(), 0).state_dict()
 
 
 def test_missing_and_unexpected_names_are_one_error_and_nothing_is_loaded() -> None:

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 128 + n ended by signal n; what ``s
 
 from __future__ import annotations
 
+import os
 import sys
 
 from pystematic._words import did_you_mean, kebab
@@ -12,7 +13,7 @@ from pystematic.cli._help import dry_run_table, experiment_help, group_help, pro
 from pystematic.cli._output import print_json, print_text
 from pystematic.cli._program import experiments_there, is_being_loaded
 from pystematic.errors import Error, RunStopped, UsageError
-from pystematic.resolve import Option, OptionReader, Resolution, Word, resolve, tokenize
+from pystematic.resolve import Given, Option, OptionReader, Resolution, Word, resolve, tokenize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pystematic.cli._node import Node
-    from pystematic.resolve import Given
 
 USAGE_EXIT_CODE = 2
 
@@ -182,8 +182,42 @@ def resolve_for(node: Node, given: dict[str, Given], problems: Sequence[str] = (
     resolution = resolve(
         node.spec, given, problems=problems, program_dir=node.program_dir, find_run=_run_finder(node, given)
     )
+    resolution = _with_recorded(node, given, resolution)
     wrong = [] if resolution.problems else node.check_values(resolution)
     return Resolution(resolution.parameters, wrong, node.spec) if wrong else resolution
+
+
+def _with_recorded(node: Node, given: dict[str, Given], resolution: Resolution) -> Resolution:
+    """Resolve anew with the parameters of the run that is resumed, or whose state is taken, where there is one."""
+    parameters = resolution.parameters
+    if resolution.problems:
+        return resolution
+    if "PYSTEMATIC_RUN_FILE" in os.environ:
+        from pystematic.torch import run_of_earlier_try  # a process that an elastic agent has started
+
+        earlier = run_of_earlier_try()
+        if earlier is not None:
+            given = {**given, "resume": Given("an earlier try", plain=earlier)}
+            resolution = resolve(node.spec, given, program_dir=node.program_dir, find_run=_run_finder(node, given))
+            parameters = resolution.parameters
+    if resolution.problems or not (parameters.get("resume") or parameters.get("checkpoint")):
+        return resolution
+    from pystematic.cli._resume import find_resumed, run_of_checkpoint  # few command lines ask for it
+
+    given = dict(given)
+    try:
+        if parameters.get("resume"):
+            run = find_resumed(node, resolution)
+            path = None if run is None else str(run.path)
+            given["resume"] = Given(parameters.source_of("resume"), plain=path)
+        else:
+            run = run_of_checkpoint(str(parameters["checkpoint"]))
+    except UsageError as error:
+        return Resolution(parameters, error.problems, node.spec)
+    if run is not None and run.experiment != node.full_name:
+        run = None  # a state of another experiment, taken over by this one: its parameters are others
+    recorded = None if run is None else (run.id, str(run.dir.parameters_file))
+    return resolve(node.spec, given, program_dir=node.program_dir, find_run=_run_finder(node, given), recorded=recorded)
 
 
 def _run_finder(node: Node, given: dict[str, Given]) -> Any:

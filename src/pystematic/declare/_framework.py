@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pystematic.declare._compound import Sequence_
+from pystematic.declare._compound import OneOf, Sequence_
 from pystematic.declare._parameter import Parameter, ParameterGroup, bare_type
 from pystematic.declare._types import (
     Anything,
@@ -16,6 +16,7 @@ from pystematic.declare._types import (
     Boolean,
     Choice,
     Converted,
+    Duration,
     FilePath,
     FlagOrChoice,
     Integer,
@@ -67,6 +68,55 @@ def framework_groups() -> tuple[ParameterGroup, ...]:
                     _own("random_seed", int, draw_seed, "Seeds every random generator.", default_help="drawn", **_both),
                     _own("seed_libraries", bool, True, "Seed the generators of random, NumPy and torch.", **_both),
                     _own("deterministic", bool, False, "Ask the libraries for deterministic algorithms.", **_both),
+                    _own("precision", Choice(["fp32", "bf16", "fp16"]), "fp32", "Of registered modules.", **_both),
+                ],
+                "pystematic",
+            ),
+            ParameterGroup(
+                "Checkpoints",
+                None,
+                [
+                    _own(
+                        "resume",
+                        str,
+                        None,
+                        "Go on with a run (id, directory, last) in its directory, or auto: with the newest one of the "
+                        "same parameters, or of the same batch job, that is not completed.",
+                        allow_from_file=False,
+                    ),
+                    _own("checkpoint", FilePath(str), None, "Start a new run from a saved state.", **_both),
+                    _own("keep_last", int, 2, "How many of the newest checkpoints stay."),
+                    _own("keep_best", int, 1, "How many of the best ones stay, by the experiment's metric."),
+                    _own("max_time", Duration(), None, "Save and end, with exit code 75, after this time."),
+                    _own("grace", Duration(), 25.0, "How long a run may take to end when it is asked to."),
+                ],
+                "pystematic",
+            ),
+            ParameterGroup(
+                "Processes",
+                None,
+                [
+                    _own(
+                        "distributed",
+                        bool,
+                        None,
+                        "Train in several processes together; unset: joins torchrun where that has started this one.",
+                    ),
+                    _own(
+                        "nproc_per_node",
+                        OneOf([Choice(["auto"]), Integer()]),
+                        "auto",
+                        "Processes on each machine; auto: one for each GPU.",
+                        envvar="NPROC_PER_NODE",
+                    ),
+                    _own("nnodes", int, 1, "Machines.", envvar="NNODES"),
+                    _own("node_rank", int, 0, "Which of the machines this is, from 0.", envvar="NODE_RANK"),
+                    _own("master_addr", str, None, "Name or address of machine 0.", envvar="MASTER_ADDR"),
+                    _own("master_port", int, None, "A port that is free there.", envvar="MASTER_PORT"),
+                    _own("max_restarts", int, 0, "How often failed processes are started again."),
+                    _own("collective_timeout", Duration(), 600.0, "How long a collective may wait for all."),
+                    _own("sync_batchnorm", bool, False, "Compute batch statistics over all processes."),
+                    _own("compile", bool, False, "Compile registered modules."),
                 ],
                 "pystematic",
             ),

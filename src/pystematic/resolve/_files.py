@@ -38,7 +38,7 @@ class FileReader:
         """Read a params file or a recorded run; an existing file of the name wins."""
         if os.path.isfile(text):
             run_id = _run_of(text)
-            return self._recorded(text, run_id) if run_id else self._file(text, f"file {text}")
+            return self.recorded(text, run_id) if run_id else self._file(text, f"file {text}")
         if find_run is not None:
             from pystematic.errors import Error  # only its own kind: anything else is a defect to be seen
 
@@ -47,7 +47,7 @@ class FileReader:
             except Error as error:
                 self.problems.append(f"--params-file: there is no file {text!r}, and no run: {error}")
                 return {}
-            return self._recorded(path, run_id)
+            return self.recorded(path, run_id)
         self.problems.append(f"--params-file: there is no file {text!r}.")
         return {}
 
@@ -109,7 +109,8 @@ class FileReader:
         has_meaning = name == "checkpoint" and value is not None  # a state that the run began from
         return name in RESERVED_NAMES and not self.spec.named(name) and not has_meaning
 
-    def _recorded(self, path: str, run_id: str) -> dict[str, Given]:
+    def recorded(self, path: str, run_id: str) -> dict[str, Given]:
+        """Read what is replayed of the parameters that a run has recorded."""
         source = f"run {run_id}"
         tree, _ = self._load(path, source)
         replayed = {}

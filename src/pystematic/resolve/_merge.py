@@ -12,7 +12,7 @@ from pystematic.resolve._parameters import Parameters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from pystematic.resolve._files import FindRun
@@ -46,6 +46,7 @@ def resolve(
     directory: str | None = None,
     program_dir: str | None = None,
     find_run: FindRun | None = None,
+    recorded: tuple[str, str] | None = None,
     lenient: bool = False,
 ) -> Resolution:
     """Give each parameter of ``spec`` its value and its source.
@@ -58,6 +59,8 @@ def resolve(
         directory: where the search for a pyproject.toml begins; the working directory when None.
         program_dir: the folder of the program, where ``presets/`` stands.
         find_run: tells which run a text after ``--params-file`` means.
+        recorded: id and parameters.yaml of the run that is resumed or whose state is taken. What is replayed of it
+            ranks below the command line and this command's params files, above all else.
         lenient: pass over names in the project file that ``spec`` lacks; for commands, which know few of them.
     """
     found = list(problems)
@@ -67,16 +70,28 @@ def resolve(
     top = (dict(given), _from_environment(spec, environ))
     params_files = [files.params_file(text, find_run) for text in _listed(_early(spec, "params_file", top))]
     preset = [files.preset(name, program_dir or directory) for name in _listed(_early(spec, "preset", top))]
-    layers = (*top, *reversed(params_files), *preset, files.project(directory))
-    parameters = _Merge(spec, layers, found).run()
+    given_layer, environment = top
+    of_run = {} if recorded is None else files.recorded(recorded[1], recorded[0])
+    layers = (given_layer, *reversed(params_files), of_run, environment, *preset, files.project(directory))
+    if not of_run:
+        layers = (*top, *reversed(params_files), *preset, files.project(directory))
+    parameters = _Merge(spec, layers, found, files_above=len(params_files) if of_run else None).run()
     return Resolution(parameters, found, spec)
 
 
 class _Merge:
-    def __init__(self, spec: Spec, layers: Sequence[Mapping[str, Given]], problems: list[str]) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        layers: Sequence[Mapping[str, Given]],
+        problems: list[str],
+        files_above: int | None = None,
+    ) -> None:
         self.spec = spec
         self.layers = layers
         self.problems = problems
+        # How many params files stand above a recorded run; None where there is none.
+        self.files_above = files_above
         self.values: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
         self.ranks: dict[str, int] = {}  # the index of the layer that a value is from; defaults are the last one
@@ -109,10 +124,19 @@ class _Merge:
 
     def _rank(self, parameter: Parameter) -> int:
         """Return the index of the first layer that has a value for a parameter; one too large where none has."""
-        for rank, layer in enumerate(self.layers):
+        for rank in self._ranks(parameter):
+            layer = self.layers[rank]
             if parameter.name in layer and not self._chooses_otherwise(layer, parameter):
                 return rank
         return len(self.layers)
+
+    def _ranks(self, parameter: Parameter) -> Iterable[int]:
+        """Return the order of the layers for a parameter: what is not replayed has the environment above files."""
+        if self.files_above is None or parameter.replayed:
+            return range(len(self.layers))
+        environment = 2 + self.files_above  # behind the command line, the params files and the run
+        rest = [rank for rank in range(1, len(self.layers)) if rank not in (environment, environment - 1)]
+        return [0, environment, *rest]
 
     def _chooses_otherwise(self, layer: Mapping[str, Given], parameter: Parameter) -> bool:
         """Tell whether a layer means the field of another class: it chose that class, and was overruled in this."""

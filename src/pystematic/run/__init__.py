@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 
     from pystematic.resolve import Parameters
     from pystematic.run._active import ActiveRun as ActiveRun
+    from pystematic.run._active import Place as Place
     from pystematic.run._context import Context as Context
     from pystematic.run._context import ContextRun as ContextRun
     from pystematic.run._context import check_device as check_device
@@ -21,27 +22,34 @@ if TYPE_CHECKING:
     from pystematic.run._lifecycle import execute as execute
     from pystematic.run._masking import mask_known_shapes as mask_known_shapes
     from pystematic.run._provenance import describe_environment as describe_environment
+    from pystematic.run._resume import batch_job as batch_job
     from pystematic.run._spawn import end_processes as end_processes
     from pystematic.run._spawn import launch_subprocess as launch_subprocess
     from pystematic.run._spawn import start_process as start_process
+    from pystematic.run._stop import StopControl as StopControl
+    from pystematic.run._stop import StopReason as StopReason
+    from pystematic.run._traceback import format_traceback as format_traceback
     from pystematic.run._traceback import is_users_own as is_users_own
     from pystematic.run._traceback import run_dir_of as run_dir_of
     from pystematic.run._traceback import say_how_it_ended as say_how_it_ended
+    from pystematic.run._traceback import set_traceback as set_traceback
 
     output_dir: pathlib.Path
     params: Parameters
 
 # Loaded by module when first asked for: a help page needs none of them, most runs a few.
 _HOMES = {
-    "_active": ("ActiveRun",),
+    "_active": ("ActiveRun", "Place"),
     "_context": ("Context", "ContextRun", "check_device"),
     "_current": ("current", "is_subprocess", "local_rank", "new_seed"),
     "_lifecycle": ("Program", "RunHooks", "RunRequest", "execute"),
     "_masking": ("mask_known_shapes",),
     "_provenance": ("describe_environment",),
     "_proxies": ("output_dir", "params"),
+    "_resume": ("batch_job",),
     "_spawn": ("end_processes", "launch_subprocess", "start_process"),
-    "_traceback": ("is_users_own", "run_dir_of", "say_how_it_ended"),
+    "_stop": ("StopControl", "StopReason"),
+    "_traceback": ("format_traceback", "is_users_own", "run_dir_of", "say_how_it_ended", "set_traceback"),
 }
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 
+from pystematic._record import record
 from pystematic.run._seeds import SeedStream
+from pystematic.run._stop import StopControl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from multiprocessing.process import BaseProcess
     from pathlib import Path
     from typing import Any
@@ -17,6 +19,24 @@ if TYPE_CHECKING:
     from pystematic import rundir
     from pystematic.record import Recorder
     from pystematic.resolve import Parameters
+
+
+@record
+class Place:
+    """Which of the processes of a run this is.
+
+    ``run_dir`` is None in the process that makes the directory. ``shows_output`` tells whether what is printed comes
+    to the console. ``is_starter`` is the process that starts all others and is none of them.
+    """
+
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+    local_world_size: int = 1
+    node_rank: int = 0
+    run_dir: str | None = None
+    shows_output: bool = True
+    is_starter: bool = False
 
 
 class ActiveRun:
@@ -28,20 +48,45 @@ class ActiveRun:
         experiment: the object that was run.
         seeds: the streams of its random seed.
         launched: processes that `launch_subprocess` started.
-        world_size: how many processes work on it together.
+        place: which of the run's processes this is; ``rank``, ``local_rank`` and ``world_size`` are its.
+        metric: the experiment's, with its direction, or None.
+        restored: the checkpoint that the run goes on from, or None.
+        stop: asks the run to end, and is told of the end of each step.
+        settle: waits until none of our threads is at work that a forked child would miss.
+        watch: told of each collective that the main function calls; None in a run of one process.
+        uses_loader: whether a training loader tells when steps end; then the recorder does not.
+        before_end: called when the main function has ended, before the record is finished.
         plain_params: its parameters as its record has them, secrets masked.
         mask: takes secrets out of texts, and of lists and dicts with texts.
     """
 
-    world_size = 1
-
-    def __init__(self, run_dir: rundir.RunDir, parameters: Parameters, experiment: Any) -> None:
+    def __init__(
+        self,
+        run_dir: rundir.RunDir,
+        parameters: Parameters,
+        experiment: Any,
+        place: Place,
+        metric: str | None = None,
+        restored: Mapping[str, Any] | None = None,
+    ) -> None:
         self.run_dir = run_dir
         self.parameters = parameters
         self.experiment = experiment
         self.is_subprocess = bool(parameters.get("subprocess"))
-        self.local_rank = int(parameters.get("local_rank") or 0) if self.is_subprocess else 0
-        self.rank = self.local_rank
+        self.metric = metric
+        self.restored = restored
+        self.place = place
+        max_time_s = parameters.get("max_time")
+        self.stop = StopControl(max_time_s, is_time_keeper=place.rank == 0)
+        self.uses_loader = False
+        self.before_end: list[Callable[[], None]] = []
+        self.rank = place.rank
+        self.local_rank = place.local_rank
+        self.world_size = place.world_size
+        # Lets a forked child go of what was done to the process for this run.
+        self.abandon: Callable[[], None] = _nothing
+        self.settle: Callable[[], None] = _nothing
+        self.watch: Any = None
         self.seeds = SeedStream(int(parameters.get("random_seed") or 0), self.rank)
         self.launched: list[BaseProcess] = []
         self.pid = os.getpid()
@@ -64,7 +109,8 @@ class ActiveRun:
             return self._recorder
 
     def _make_recorder(self) -> Recorder:
-        from pystematic.record import Recorder, RunFacts
+        from pystematic.record import RunFacts  # many runs record no numbers
+        from pystematic.run._recorder import RunRecorder
 
         path = self.run_dir.path
         facts = RunFacts(
@@ -74,11 +120,25 @@ class ActiveRun:
             output_dir=os.path.abspath(path.parent.parent),
             params=self.plain_params,
         )
-        recorder = Recorder(path, rank=self.rank, world_size=self.world_size, run=facts, mask=self.mask)
-        if not self.is_subprocess:
+        recorder = RunRecorder(
+            path,
+            rank=self.rank,
+            world_size=self.world_size,
+            run=facts,
+            mask=self.mask,
+            on_step=self._end_recorded_step,
+        )
+        state = {} if self.restored is None else self.restored["state"]
+        if "recorder" in state:
+            recorder.load_state_dict(state["recorder"])
+        if self.rank == 0:
             for name in dict.fromkeys(self.parameters.get("recorders") or ()):
                 recorder.add_backend(name)
         return recorder
+
+    def _end_recorded_step(self) -> None:
+        if not self.uses_loader:
+            self.stop.end_step()
 
     def begin_recorder(self) -> None:
         """Make the recorder now."""
@@ -92,3 +152,7 @@ class ActiveRun:
         """Write what is recorded."""
         if self._recorder is not None:
             self._recorder.close()
+
+
+def _nothing() -> None:
+    return

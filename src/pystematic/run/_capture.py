@@ -29,12 +29,22 @@ class Capture:
         masker: masks secrets, for a process that writes to the log too.
         watch: tells when the program imports `logging`.
         debug: log records of level DEBUG, on the console too.
+        only_log: nothing comes to the console, whatever ``how`` says; for a process that nobody sees.
     """
 
     def __init__(
-        self, how: str, *, log: LogFile, log_file: str, masker: Masker, watch: ImportWatch, debug: bool = False
+        self,
+        how: str,
+        *,
+        log: LogFile,
+        log_file: str,
+        masker: Masker,
+        watch: ImportWatch,
+        debug: bool = False,
+        only_log: bool = False,
     ) -> None:
-        self._how = how
+        self._how = "sys" if only_log else how
+        self._only_log = only_log
         self._log = log
         self._log_file = log_file
         self._masker = masker
@@ -52,7 +62,12 @@ class Capture:
             if self._debug:
                 self._tap_logging(LoggingTap(lambda lines: None, _call, debug=True))
             return
-        tee = StreamTee(self._log)
+        tee = StreamTee(self._log, only_log=self._only_log)
+        if self._only_log:
+            # Also what C code and children print, and the last words of a crash. The process has no other output, so
+            # nothing has to be put back.
+            for fd in (1, 2):
+                os.dup2(self._log.fd, fd)
         if self._how == "fd":
             from pystematic.run._descriptors import DescriptorCapture, is_captured
 

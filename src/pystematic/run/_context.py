@@ -36,13 +36,14 @@ if TYPE_CHECKING:
         def local_rank(self) -> int: ...
         @property
         def world_size(self) -> int: ...
+        @property
+        def watch(self) -> Any: ...
 
 
 # Names that the context is going to have. Refused already now, so that no program has to be changed later.
 _KEPT_FREE = frozenset(
     {
-        *("should_stop", "save_checkpoint", "windows", "mean", "autocast"),
-        *("all_reduce", "gather", "broadcast", "barrier", "main_first", "ddp"),
+        *("should_stop", "save_checkpoint", "ddp"),
     }
 )
 

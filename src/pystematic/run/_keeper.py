@@ -48,6 +48,7 @@ class Keeper:
         self._sample = sample
         self._deadline = time.monotonic() + CAPTURE_LIMIT_S
         self._captured = threading.Event()
+        self._settled = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="pystematic-keeper", daemon=True)
 
@@ -62,6 +63,11 @@ class Keeper:
     def wait(self, limit_s: float) -> None:
         """Wait until the code is captured, at most ``limit_s`` seconds."""
         self._captured.wait(max(0.0, limit_s))
+
+    def settle(self, limit_s: float = FINISH_LIMIT_S) -> None:
+        """Wait until the capture is over: forked meanwhile, a child would find modules half imported, for ever."""
+        if self._thread.ident is not None:
+            self._settled.wait(limit_s)
 
     def stop(self, limit_s: float = FINISH_LIMIT_S) -> None:
         """End the thread; a capture that is not finished after ``limit_s`` gives up what it waits for."""
@@ -79,6 +85,7 @@ class Keeper:
         finally:
             self._captured.set()
             self._query.close()
+            self._settled.set()
         beat_at = time.monotonic() + HEARTBEAT_PERIOD_S
         sample_at = began_at + SAMPLE_PERIOD_S if self._sample is not None else float("inf")
         while not self._stopped.wait(max(0.0, min(beat_at, sample_at) - time.monotonic())):

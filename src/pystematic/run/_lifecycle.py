@@ -16,13 +16,14 @@ from pystematic._record import record
 from pystematic.errors import ExperimentError, RunStopped
 from pystematic.resolve import secret_names_of, sources_of
 from pystematic.run import _current
-from pystematic.run._active import ActiveRun
+from pystematic.run._active import ActiveRun, Place
 from pystematic.run._capture import Capture
 from pystematic.run._imports import ImportWatch
 from pystematic.run._keeper import Keeper
 from pystematic.run._log import LogFile
 from pystematic.run._masking import Masker
 from pystematic.run._provenance import ProvenanceQuery
+from pystematic.run._resume import batch_job, changed_parameters, claim
 from pystematic.run._say import say
 from pystematic.run._seeds import make_deterministic, seed_libraries
 from pystematic.run._signals import SignalWatch
@@ -60,7 +61,8 @@ class RunRequest:
     """What is to be run; all of it was decided before.
 
     ``plain`` is what ``parameters.yaml`` will hold, ``secret_options`` the options of ``argv`` behind which secrets
-    stand, ``notes`` what is to be said about the run in its record.
+    stand, ``notes`` what is to be said about the run in its record. ``place`` tells which of the run's processes this
+    is. ``resumed`` is the directory of a run to go on with, ``restored`` the checkpoint to go on from.
     """
 
     experiment: str
@@ -72,6 +74,9 @@ class RunRequest:
     metric: str | None
     parent: str | None
     notes: tuple[str, ...]
+    place: Place = Place()
+    resumed: str | None = None
+    restored: Any = None
 
 
 @record
@@ -131,7 +136,8 @@ class _Execution:
         self._begun_at = time.monotonic()
         parameters = request.parameters
         self._debug = bool(parameters.get("debug"))
-        self._signals = SignalWatch(_call_foreign.__code__, execute.__code__)
+        grace_s = float(parameters.get("grace") or 25.0)
+        self._signals = SignalWatch(_call_foreign.__code__, execute.__code__, grace_s, self._end_hard)
         self._undo: list[tuple[str, Callable[[], None]]] = []
         self._document: rundir.RunDocument | None = None
         self._document_lock = threading.Lock()
@@ -144,18 +150,29 @@ class _Execution:
         try:
             secrets = [parameters.get(name) for name in secret_names_of(parameters)]
             self._masker = Masker(secrets, parameters.values())
-            if parameters.get("subprocess"):
-                run_dir = rundir.RunDir(os.path.dirname(str(parameters["subprocess"])))
+            place = request.place
+            # A further process of a run adds its own log and series to the directory, and leaves the documents alone.
+            self._is_member = place.run_dir is not None
+            self._earlier: dict[str, Any] = {}
+            if place.run_dir is not None:
+                run_dir = rundir.RunDir(place.run_dir)
+            elif request.resumed is not None:
+                run_dir = rundir.RunDir(request.resumed)
             else:
                 output_dir = str(parameters.get("output_dir") or "output")
                 run_dir = self._made_dir = rundir.create_run_dir(output_dir, request.experiment)
-            self.run = ActiveRun(run_dir, parameters, experiment)
+            self.run = ActiveRun(run_dir, parameters, experiment, place, request.metric, request.restored)
             self._has_run = True
             self.run.mask = self._masker.mask_tree
+            self.run.plain_params = self._masker.mask_tree(request.plain)
+            self._signals.control = self.run.stop
+            if request.restored is not None:
+                self.run.seeds.load_state_dict(request.restored.get("seeds") or {})
+                self.run.stop.has_saved = request.resumed is not None
             self._write_first_files(request)
             self._start_keeper(request)
             self._prepare(parameters)
-            if parameters.get("recorders") and self._made_dir is not None:
+            if parameters.get("recorders") and place.rank == 0 and not place.is_starter:
                 # Its backends begin now, whether or not anything is recorded; other people's code, slow to load.
                 _call_foreign(self.run.begin_recorder)
         except BaseException:
@@ -169,8 +186,9 @@ class _Execution:
         run_dir = self.run.run_dir
         argv = self._masker.mask_words(request.argv, request.secret_options)
         try:
-            if self._made_dir is not None:
-                plain = self.run.plain_params = self._masker.mask_tree(request.plain)
+            if not self._is_member:
+                plain = self.run.plain_params
+                changes = self._go_on(request, plain) if request.resumed is not None else {}
                 content = rundir.format_parameters(plain).encode("utf-8", "backslashreplace")
                 rundir.replace_file(run_dir.parameters_file, content)
                 self._document = rundir.RunDocument(
@@ -182,7 +200,12 @@ class _Execution:
                     metric=request.metric,
                     parent=request.parent or _current.parent_of_next_run,
                     notes=[self._masker.mask(note) for note in request.notes],
+                    world_size=request.place.world_size,
+                    job=batch_job(),
                 )
+                if request.resumed is not None:
+                    checkpoint = None if request.restored is None else str(request.restored.get("step"))
+                    self._document.go_on(self._earlier, changes=changes, checkpoint=checkpoint)
                 self._document.write()
             log = self.log = LogFile(run_dir.log_file(self.run.rank), self._masker.mask_lines)
             self._undo.append(("log", log.close))
@@ -191,18 +214,30 @@ class _Execution:
             raise rundir.unusable(str(request.parameters.get("output_dir") or "output"), error) from None
         log.write_lines(request.notes)
 
+    def _go_on(self, request: RunRequest, plain: dict[str, Any]) -> dict[str, list[Any]]:
+        """Claim the next attempt of the run, cut its series back to the checkpoint, and return what has changed."""
+        run_dir = self.run.run_dir
+        self._earlier = rundir.read_document(run_dir.run_file) or {}
+        attempt = claim(run_dir, self._earlier, say)
+        offsets = {} if request.restored is None else request.restored["series"]
+        rundir.cut_series(run_dir, offsets, attempt)
+        return changed_parameters(rundir.read_parameters(run_dir.parameters_file), plain)
+
     def _start_keeper(self, request: RunRequest) -> None:
-        if self._made_dir is None:
+        if request.parameters.get("system_metrics") and not request.place.is_starter and request.place.local_rank == 0:
+            self._sampler = SystemSampler(self.run)
+        if self._is_member:
+            if self._sampler is not None:
+                self._sampler.start_thread()
             return
         program = request.program
         query = ProvenanceQuery(
             program.code_file or program.file, os.path.dirname(os.path.dirname(self.run.output_dir))
         )
-        if request.parameters.get("system_metrics"):
-            self._sampler = SystemSampler(self.run)
         sample = self._sampler.sample if self._sampler is not None else None
         self._keeper = Keeper(self.run.run_dir, query, self._masker, self._set_code, sample)
         self._keeper.start()
+        self.run.settle = self._keeper.settle
 
     def _set_code(self, code: str | None) -> None:
         with self._document_lock:
@@ -230,6 +265,7 @@ class _Execution:
             masker=self._masker,
             watch=watch,
             debug=self._debug,
+            only_log=not self.run.place.shows_output,
         )
         capture.install()
         self._undo.append(("output", capture.restore))
@@ -284,14 +320,27 @@ class _Execution:
         if self.log is not None:
             self.log.reset_in_child()
 
+    def _end_hard(self, exit_code: int) -> None:
+        """End the process when its main thread does not come back. Runs in a thread of its own."""
+        try:
+            self.run.close_recorder()
+            if self.log is not None:
+                self.log.write_lines([f"interrupted, exit code {exit_code}: the main thread did not come back in time"])
+            self._write_end("interrupted", exit_code, None)
+        finally:
+            os._exit(exit_code)
+
     def abandon(self) -> None:
         """Let go, in a forked child, of what belongs to the parent's run."""
+        self._keeper = self._document = None
         self._put_back()
         self._signals.restore()
 
     def _finish(self, error: BaseException | None) -> BaseException | None:
         """Write how the run ended, whatever else fails on the way; return what is to be raised."""
         failures = self._contained("ending the launched processes", self._end_launched) or ()
+        for finish in self.run.before_end:
+            self._contained("saving", finish)
         if failures and error is None:
             count = f"{len(failures)} of {len(self.run.launched)} subprocesses failed"
             error = ExperimentError(f"{count}: {'; '.join(failures)}")
@@ -383,7 +432,9 @@ def _call_main_function(call: Callable[[ActiveRun], Any], run: ActiveRun, signal
     """Mark where the user's own frames begin."""
     __tracebackhide__ = True
     signals.raise_waiting()
-    return call(run)
+    result = call(run)
+    run.stop.end_main()
+    return result
 
 
 def _outcome(error: BaseException | None) -> tuple[str, int]:
@@ -391,7 +442,7 @@ def _outcome(error: BaseException | None) -> tuple[str, int]:
     if error is None:
         return "completed", 0
     if isinstance(error, RunStopped):
-        return "interrupted", error.exit_code
+        return error.status, error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", 130
     if isinstance(error, SystemExit):

@@ -8,7 +8,7 @@ from pystematic.run._imports import ImportWatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 
@@ -24,6 +24,7 @@ class SeedStream:
         self.random_seed = random_seed
         self.rank = rank
         self._generator: Any = None
+        self._drawn = 0
 
     def new_seed(self, name: str | int | None = None, nbits: int = 32, *, per_rank: bool = False) -> int:
         """Return the next number of the stream, or with a name the number that belongs to it.
@@ -49,7 +50,17 @@ class SeedStream:
 
             self._generator = random.Random(self.random_seed)
         drawn = int(self._generator.getrandbits(nbits))
+        self._drawn += 1
         return self._hashed(f"#{drawn}", nbits, True) if per_rank and self.rank else drawn
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many numbers of the stream were drawn."""
+        return {"drawn": self._drawn}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on behind as many numbers as were drawn before a checkpoint."""
+        while self._drawn < int(state.get("drawn", 0)):
+            self.new_seed()
 
     def _hashed(self, name: str, nbits: int, per_rank: bool) -> int:
         import hashlib

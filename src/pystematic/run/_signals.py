@@ -1,5 +1,6 @@
 """Signals while a run is active: they end the main function, and wait while our own code is at work.
 
+A first Ctrl-C, a SIGTERM where there is a checkpoint, SIGUSR1 and SIGUSR2 let the loop come to the end of its step.
 Ours are only the handlers that nobody else has set: a program's own handler, and a signal that is ignored (`nohup`),
 stay as they are.
 """
@@ -9,8 +10,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 from pystematic.errors import RunStopped
+from pystematic.run._stop import StopReason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,22 +21,47 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
     from typing import Any
 
-ENDING = tuple(number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
+    from pystematic.run._stop import StopControl
+
+
+def _numbers(*names: str) -> tuple[int, ...]:
+    return tuple(number for name in names if (number := getattr(signal, name, None)) is not None)
+
+
+SAVING = _numbers("SIGUSR1", "SIGUSR2")
+ENDING = (*_numbers("SIGTERM", "SIGHUP"), *SAVING)
+# How long the main thread may take to end after it was told to at once, before the process is ended for it.
+HARD_LIMIT_S = 4.0
+# Within this time the same signal from the process that has started this one is the same event.
+SAME_EVENT_S = 1.0
 
 
 class SignalWatch:
-    """Handles Ctrl-C, SIGTERM and SIGHUP from `install` to `restore`.
+    """Handles Ctrl-C and the signals of `ENDING` from `install` to `restore`.
 
     Args:
         foreign: the code of the function that calls code of others, the main function above all. A signal that arrives
             while it is on the stack raises there; any other waits, so that a record is never left half written.
         whole: the code of the function that does everything of a run; what stands above it belongs to another run,
             that of the parent of a forked child.
+        grace_s: how long the loop may take to come to the end of a step, and to save.
+        end_hard: writes the end of the run, by exit code, when the main thread does not come back; ends the process.
+
+    Attributes:
+        control: asks the loop to stop at the end of its step; None: there is none yet.
     """
 
-    def __init__(self, foreign: CodeType, whole: CodeType) -> None:
+    def __init__(
+        self, foreign: CodeType, whole: CodeType, grace_s: float = 25.0, end_hard: Callable[[int], None] = os._exit
+    ) -> None:
         self._foreign = foreign
         self._whole = whole
+        self._grace_s = grace_s
+        self._end_hard = end_hard
+        self._asked: list[int] = []
+        self._asked_at = 0.0
+        self._timer: threading.Timer | None = None
+        self.control: StopControl | None = None
         self._pid = os.getpid()
         self._before: dict[int, Any] = {}
         self._waiting: list[int] = []
@@ -66,6 +94,8 @@ class SignalWatch:
 
     def restore(self) -> None:
         """Put the former handlers back."""
+        if self._timer is not None:
+            self._timer.cancel()
         for number, handler in self._before.items():
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, handler)
@@ -76,7 +106,8 @@ class SignalWatch:
         # Ctrl-C last: it raises, and nothing behind it would be sent.
         waiting, self._waiting = sorted(self._waiting, key=lambda number: number == signal.SIGINT), []
         for number in waiting:
-            signal.raise_signal(number)
+            if number not in SAVING:  # those have asked for an end that has come
+                signal.raise_signal(number)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
@@ -84,9 +115,60 @@ class SignalWatch:
             return
         while frame is not None and frame.f_code is not self._whole:
             if frame.f_code is self._foreign:
-                raise _exception(number)
+                self._end_main(number)
+                return
             frame = frame.f_back
         self._waiting.append(number)
+
+    def _end_main(self, number: int) -> None:
+        """End the main function now, or at the end of its step where it has steps."""
+        first = not self._asked
+        reason = self._reason_to_wait(number) if first else None
+        if reason is None and number in SAVING:
+            return  # it is on its way already
+        if self._is_echo(number):
+            return
+        self._asked.append(number)
+        self._asked_at = time.monotonic()
+        if reason is None:
+            self._arm(HARD_LIMIT_S, lambda: self._end_hard(_exit_code(number)))
+            raise _exception(number)
+        assert self.control is not None
+        self._arm(self._grace_s + self.control.extra_grace_s, lambda: self._lose_patience(number))
+        self.control.ask(reason)
+
+    def _is_echo(self, number: int) -> bool:
+        """Tell whether a signal came to all processes of the run, and is only passed on once more."""
+        return (
+            self._asked == [number]
+            and self.control is not None
+            and self.control.hears_twice
+            and time.monotonic() - self._asked_at < SAME_EVENT_S
+        )
+
+    def _reason_to_wait(self, number: int) -> StopReason | None:
+        control = self.control
+        if control is None:
+            return None
+        if number in SAVING:
+            return StopReason(number, 128 + number, saves=True)
+        if number == signal.SIGTERM and control.has_saved:
+            return StopReason(number, 128 + number, saves=True)
+        if number == signal.SIGINT and control.is_stepping:
+            return StopReason(number, 130, saves=False)
+        return None
+
+    def _lose_patience(self, number: int) -> None:
+        """Have the main thread end now: the grace is over. Runs in the timer's thread."""
+        os.kill(self._pid, signal.SIGTERM if number in SAVING else number)
+
+    def _arm(self, limit_s: float, action: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(limit_s, action)
+        self._timer.name = "pystematic-grace"
+        self._timer.daemon = True
+        self._timer.start()
 
     def _handle_in_child(self, number: int) -> None:
         """Do in a forked child what would have happened there without us."""
@@ -96,6 +178,10 @@ class SignalWatch:
             return
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
+
+
+def _exit_code(number: int) -> int:
+    return 130 if number == signal.SIGINT else 128 + number
 
 
 def _exception(number: int) -> BaseException:

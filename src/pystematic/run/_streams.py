@@ -22,10 +22,16 @@ _ABSENT = object()
 
 
 class StreamTee:
-    """Copies what is written to streams into a log, from `install` to `restore`."""
+    """Copies what is written to streams into a log, from `install` to `restore`.
 
-    def __init__(self, log: LogFile) -> None:
+    Args:
+        log: where the copy goes.
+        only_log: nothing comes to the console.
+    """
+
+    def __init__(self, log: LogFile, *, only_log: bool = False) -> None:
         self._log = log
+        self._only_log = only_log
         # Owner, method, our cover, and what stood on the object before.
         self._covered: list[tuple[Any, str, Callable[..., Any], Any]] = []
         # Set in a thread while something is on its way that the log has already.
@@ -82,15 +88,11 @@ class StreamTee:
         known, feed = self._known, self._log.feed
 
         def covered_write(*args: Any, **kwargs: Any) -> Any:
-            # `without_copy`, written out: this is called several times for every `print`.
-            is_known = getattr(known, "is_set", False)
-            if not is_known and self._is_active and args and isinstance(args[0], str):
-                feed(folder, args[0])
-            known.is_set = True
-            try:
-                return write(*args, **kwargs)
-            finally:
-                known.is_set = is_known
+            if self._copies() and args and isinstance(args[0], str):
+                self._log.feed(folder, args[0])
+                if self._only_log:
+                    return len(args[0])
+            return self.without_copy(write, *args, **kwargs)
 
         self._cover(stream, "write", covered_write)
         if flush is not None:  # writes what `write` has kept back, through the buffer's `write`
@@ -107,6 +109,8 @@ class StreamTee:
                 except (TypeError, ValueError):  # no bytes: the buffer itself will say so
                     text = ""
                 self._log.feed(folder, text)
+                if self._only_log:
+                    return len(args[0])
             return write(*args, **kwargs)
 
         self._cover(buffer, "write", covered_write)

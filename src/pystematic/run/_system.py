@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from pystematic.run._active import ActiveRun
 
 
-# Held while libraries are imported beside the main function, and during every fork: a module that one thread is
-# importing can never be imported by a child that another one forks meanwhile.
-_importing = threading.Lock()
+SAMPLE_PERIOD_S = 10.0
 
 
 class SystemSampler:
@@ -29,6 +27,7 @@ class SystemSampler:
         self._metrics: SystemMetrics | None = None
         self._lock = threading.Lock()
         self._is_closed = False
+        self._closing = threading.Event()
 
     def sample(self) -> None:
         """Record what the meters show now. Never raises; after a failure it does nothing more."""
@@ -45,8 +44,17 @@ class SystemSampler:
             except Exception:  # of a machine or a driver: the run matters more than its temperature
                 self._is_closed = True
 
+    def start_thread(self) -> None:
+        """Sample in a thread of its own, in a process that has no keeper."""
+        threading.Thread(target=self._sample_on, name="pystematic-system", daemon=True).start()
+
+    def _sample_on(self) -> None:
+        while not self._closing.wait(SAMPLE_PERIOD_S):
+            self.sample()
+
     def close(self) -> None:
         """Record nothing more; to be called before the recorder is closed."""
+        self._closing.set()
         with self._lock:
             self._is_closed = True
             if self._metrics is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _PACKAGE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _MARK = "_pystematic_run_dir"
+_TEXT = "_pystematic_traceback"
 
 
 def mark_as_users(error: BaseException, run_dir: str) -> None:
@@ -21,6 +22,14 @@ def mark_as_users(error: BaseException, run_dir: str) -> None:
     try:
         setattr(error, _MARK, run_dir)
     except Exception:  # a class that allows no attributes; it is shown like any other exception
+        return
+
+
+def set_traceback(error: BaseException, text: str) -> None:
+    """Give an exception that comes from another process the traceback that it had there."""
+    try:
+        setattr(error, _TEXT, text)
+    except AttributeError:
         return
 
 
@@ -37,6 +46,9 @@ def run_dir_of(error: BaseException) -> str | None:
 
 def format_traceback(error: BaseException, *, debug: bool = False) -> str:
     """Return the traceback of what the main function raised, without our frames unless ``debug``."""
+    there = getattr(error, _TEXT, None)
+    if isinstance(there, str):
+        return there
     import traceback  # costs as much as all else that a start imports; only failures need it
 
     described = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pystematic.rundir._checkpoints import checkpoint_path as checkpoint_path
+    from pystematic.rundir._checkpoints import cut_series as cut_series
+    from pystematic.rundir._checkpoints import file_sha256 as file_sha256
+    from pystematic.rundir._checkpoints import is_whole as is_whole
+    from pystematic.rundir._checkpoints import read_manifest as read_manifest
+    from pystematic.rundir._checkpoints import remove_leftovers as remove_leftovers
+    from pystematic.rundir._checkpoints import write_manifest as write_manifest
     from pystematic.rundir._codec import MASKED as MASKED
     from pystematic.rundir._codec import Exact as Exact
     from pystematic.rundir._codec import StoredText as StoredText
@@ -65,6 +72,10 @@ if TYPE_CHECKING:
 
 # Loaded by module when first asked for: a start needs few of them, a help page none.
 _HOMES = {
+    "_checkpoints": (
+        *("checkpoint_path", "cut_series", "file_sha256", "is_whole"),
+        *("read_manifest", "remove_leftovers", "unlisted_checkpoints", "write_manifest"),
+    ),
     "_codec": ("MASKED", "Exact", "StoredText", "decode", "encode"),
     "_documents": ("RunDocument", "format_time"),
     "_files": ("read_document", "replace_file", "strict_json", "write_document"),

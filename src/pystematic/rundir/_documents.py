@@ -38,6 +38,8 @@ class RunDocument:
         metric: the experiment's, as ``TAG:max`` or ``TAG:min``.
         parent: what started it: the id of a run, or ``sweep NAME``.
         notes: what was said about it at the start.
+        world_size: how many processes work on it.
+        job: the batch job that it runs in.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class RunDocument:
         metric: str | None,
         parent: str | None,
         notes: Sequence[str],
+        world_size: int = 1,
+        job: Mapping[str, Any] | None = None,
     ) -> None:
         self._path = run_dir.run_file
         now = format_time(time.time())
@@ -71,6 +75,7 @@ class RunDocument:
             "sources": dict(sources),
             "parent": parent,
             "code": None,
+            "job": None if job is None else dict(job),
             "notes": list(notes),
             "attempts": [
                 {
@@ -78,13 +83,30 @@ class RunDocument:
                     "ended_at": None,
                     "host": host_name(),
                     "argv": list(argv),
-                    "world_size": 1,
+                    "world_size": world_size,
                     "checkpoint": None,
                     "changed": {},
                     "status": "running",
                 }
             ],
         }
+
+    def go_on(self, earlier: Mapping[str, Any], *, changes: Mapping[str, Any], checkpoint: str | None) -> None:
+        """Make this the document of a further attempt of the run that ``earlier`` describes.
+
+        Args:
+            earlier: the former content of the file.
+            changes: parameters that are others now: name to the former and the new value.
+            checkpoint: the step that the attempt goes on from, None: from the beginning.
+        """
+        attempt = {**self.fields["attempts"][0], "checkpoint": checkpoint, "changed": dict(changes)}
+        for name in ("started_at", "parent", "notes"):
+            if earlier.get(name):
+                self.fields[name] = earlier[name]
+        self.fields["attempts"] = [*(earlier.get("attempts") or []), attempt]
+        for old in self.fields["attempts"][:-1]:
+            if isinstance(old, dict) and old.get("status") == "running":
+                old["status"] = "lost"
 
     def write(self, *, fsync: bool = False) -> None:
         """Put the document on disk, in one step.

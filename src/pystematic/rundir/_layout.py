@@ -64,6 +64,18 @@ class RunDir:
         return self.path / "source.patch"
 
     @property
+    def checkpoints_dir(self) -> pathlib.Path:
+        return self.path / "checkpoints"
+
+    @property
+    def manifest_file(self) -> pathlib.Path:
+        return self.checkpoints_dir / "manifest.json"
+
+    def attempt_file(self, number: int) -> pathlib.Path:
+        """The claim of whoever starts this attempt, from 2 on: created by exactly one process."""
+        return self.path / f"attempt-{number}"
+
+    @property
     def artifacts_dir(self) -> pathlib.Path:
         return self.path / "artifacts"
 

@@ -1,5 +1,23 @@
-"""Cases that an author's backend must pass, to be run by pytest in the author's own tests."""
+"""For tests: cases that an author's backend or strategy must pass, and functions run in several processes."""
 
-from ._backends import BackendCases
+from __future__ import annotations
 
-__all__ = ["BackendCases"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._backends import BackendCases
+    from ._ranks import run_on_ranks
+    from ._strategies import StrategyCases
+
+__all__ = ["BackendCases", "StrategyCases", "run_on_ranks"]
+
+# Loaded one by one: who tests a backend has no need of what a strategy needs.
+_HOMES = {"BackendCases": "_backends", "StrategyCases": "_strategies", "run_on_ranks": "_ranks"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pystematic.errors import ExperimentError
 from pystematic.run import current
 from pystematic.torch._world import is_master
@@ -46,6 +44,8 @@ def save_checkpoint(state_dict: Mapping[str, Any], id: Any) -> Path:
 def _write_whole(state_dict: Mapping[str, Any], path: Path) -> None:
     # In the same folder, as only there renaming is one step; hidden, as nobody is to take it for a checkpoint.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    import torch  # a program without it has checkpoints too
+
     try:
         with open(temporary, "xb") as file:
             torch.save(state_dict, file)
@@ -57,14 +57,39 @@ def _write_whole(state_dict: Mapping[str, Any], path: Path) -> None:
         raise
 
 
+# The mark of a checkpoint of a run, under the key "pystematic", and the version of what stands beside it.
+FORMAT = 1
+
+
+def is_run_state(state: Any) -> bool:
+    """Tell whether this is the content of a file that ``context.save_checkpoint()`` wrote."""
+    return isinstance(state, dict) and state.get("pystematic") == FORMAT and isinstance(state.get("state"), dict)
+
+
 def load_checkpoint(checkpoint_file_path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a file that `save_checkpoint` wrote, with all tensors on the CPU. Never executes code from the file.
+
+    Of a checkpoint that ``context.save_checkpoint()`` wrote, what ``context.load_state_dict()`` takes is returned.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ExperimentError: it is damaged, or holds objects that only code from the file could make.
+    """
+    state = read_file(checkpoint_file_path)
+    inner: dict[str, Any] = state["state"] if is_run_state(state) else state
+    return inner
+
+
+def read_file(checkpoint_file_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return all that a checkpoint file holds.
 
     Raises:
         FileNotFoundError: there is no such file.
         ExperimentError: it is damaged, or holds objects that only code from the file could make.
     """
     path = os.fspath(checkpoint_file_path)
+    import torch  # a program without it has checkpoints too
+
     try:
         with open(path, "rb") as file:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)

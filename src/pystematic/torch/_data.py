@@ -11,18 +11,24 @@ import itertools
 import random
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 import torch.utils.data
 
+from pystematic.errors import ExperimentError
 from pystematic.run import current
 from pystematic.torch._placement import move
-from pystematic.torch._world import is_master
+from pystematic.torch._strategy import tensors_in
+from pystematic.torch._world import get_num_processes, get_rank, is_master
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from pystematic.torch._share import Share
 
 # How many loaders with an order of their own each run has made so far.
 _loaders_of_runs: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
@@ -57,6 +63,11 @@ class DataLoader:
             By default if the device is a GPU.
         move_output: whether batches are moved to the device.
         loading_bar: whether a progress bar is shown; it is on stderr, and only if that is a terminal.
+        batch_size_per: ``"run"``: ``batch_size`` is that of all processes together, each of which gets its part of
+            every batch; ``"process"``: it is that of each process.
+        seed_samples: whether the generators of random, NumPy and torch are seeded for each sample while it is made,
+            from seed, epoch and index, so that random augmentation is the same for any number of workers and
+            processes. Costs some microseconds a sample.
         options: of torch's loader: ``timeout``, ``worker_init_fn``, ``prefetch_factor``, ``persistent_workers`` ...
             Of a ``generator`` the seed is taken where ``random_seed`` is not given.
     """
@@ -76,6 +87,8 @@ class DataLoader:
         pin_memory: bool | None = None,
         move_output: bool = True,
         loading_bar: bool = True,
+        batch_size_per: str = "run",
+        seed_samples: bool = True,
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> None:
@@ -99,9 +112,30 @@ class DataLoader:
         self._move_output = move_output
         self._loading_bar = loading_bar
         self._pin_if_gpu = pin_memory is None
+        if batch_size_per not in ("run", "process"):
+            raise ValueError(f"batch_size_per={batch_size_per!r}: expected 'run' or 'process'")
         self._plan: _Plan | None = None
+        rank, world_size = get_rank(), get_num_processes()
+        if batch_sampler is not None and world_size > 1:
+            raise ValueError(
+                "batch_sampler= makes whole batches, which cannot be divided among the processes of a run. Use "
+                "batch_size= with sampler=, or divide the batches in the sampler and use torch's own DataLoader."
+            )
         if not iterable:
-            self._plan = _Plan(dataset, self.random_seed, shuffle, sampler, batch_sampler, batch_size, drop_last)
+            whole = batch_size
+            if batch_size is not None and batch_size_per == "process":
+                whole = batch_size * world_size
+            elif batch_size is not None and batch_size < world_size:
+                raise ValueError(
+                    f"batch_size={batch_size} is that of all processes together, and there are {world_size}: some "
+                    "would get no sample. Make it larger, or say batch_size_per='process'."
+                )
+            self._plan = _Plan(
+                dataset, self.random_seed, shuffle, sampler, batch_sampler, whole, drop_last, rank, world_size
+            )
+            if seed_samples and not isinstance(dataset, _SeededSamples):
+                dataset = _SeededSamples(dataset, self.random_seed, own_process=num_workers == 0)
+                self._plan.with_epoch = True
         # Nothing but the seeds of the workers comes from this generator; without one they would come from the global.
         self._generator = torch.Generator()
         shape: dict[str, Any]
@@ -120,6 +154,12 @@ class DataLoader:
             **shape,
             **options,
         )
+        self._share: Share | None = None
+        self._name = "a loader"
+        self._has_trained = False
+        self._held: tuple[dict[str, int], int] | None = None
+        self._is_evaluating: Callable[[], bool] = bool
+        self._dataset = dataset.dataset if isinstance(dataset, _SeededSamples) else dataset
         self.batch_size = batch_size if batch_sampler is None else None
         self.drop_last = drop_last
         self.sampler = sampler
@@ -132,33 +172,159 @@ class DataLoader:
             self._loader.pin_memory = self._device.type == "cuda" and torch.cuda.is_available()
         return self
 
+    def join(self, share: Share, name: str, is_evaluating: Callable[[], bool]) -> None:
+        """Tell ``share`` from now on what is handed out for training; done by the context it is assigned to."""
+        self._share, self._name, self._is_evaluating = share, name, is_evaluating
+
+    @property
+    def dataset(self) -> Any:
+        """The data set."""
+        return self._dataset
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether batches were handed out for training."""
+        return self._has_trained
+
+    @property
+    def is_mid_epoch(self) -> bool:
+        """Whether an epoch of training is under way."""
+        return self._has_trained and self._plan is not None and self._plan.is_under_way
+
+    def hold(self) -> None:
+        """Stay at this position, for checkpoints, until the optimizer has taken its next step, or `release`."""
+        if self._plan is not None and self._share is not None:
+            self._held = (self._plan.position(self.epoch), self._share.steps_taken)
+
+    def release(self) -> None:
+        """Go on, for checkpoints, to where the batches are."""
+        self._held = None
+
+    @property
+    def batch_index(self) -> int:
+        """The number of batches of the current epoch that were handed out."""
+        return 0 if self._plan is None else self._plan.batch_index
+
     def __len__(self) -> int:
         """Return the number of batches of an epoch; a ``TypeError`` where the data set does not know its length."""
-        return _limited(len(self._loader))
+        return _limited(len(self._loader if self._plan is None else self._plan))
+
+    def sizes_ahead(self) -> list[int]:
+        """Return the number of samples, of all processes together, of each batch of the next iteration.
+
+        Raises:
+            TypeError: the data set or its sampler does not know its length.
+        """
+        if self._plan is None:
+            raise TypeError("an iterable data set does not tell how many samples its batches have")
+        sizes = self._plan.sizes(self.epoch)[self._plan.batch_index :]
+        return sizes[: _limit()]
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position: the epoch, and how many of its samples all processes together have been handed."""
+        if self._plan is None:
+            return {"epoch": self.epoch, "consumed": 0, "random_seed": self.random_seed}
+        position = self._plan.position(self.epoch)
+        if self._held is not None and self._share is not None and self._held[1] == self._share.steps_taken:
+            position = self._held[0]  # the window is used up, but its step was not taken
+        return {**position, "random_seed": self.random_seed}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on at a position, with any number of processes or workers."""
+        self.random_seed = int(state.get("random_seed", self.random_seed))
+        self.epoch = int(state["epoch"])
+        if self._plan is not None:
+            self._plan.go_to(self.random_seed, int(state["consumed"]))
+        elif is_master():
+            print(f"{self._name}: the position in an iterable data set is not restored.", file=sys.stderr)
 
     def __iter__(self) -> Iterator[Any]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         self._generator.manual_seed(_mix(self.random_seed, epoch))
         if self._plan is not None:
-            self._plan.epoch = epoch
+            self._plan.begin(epoch)
         return self._batches(iter(self._loader))
 
     def _batches(self, batches: Iterator[Any]) -> Iterator[Any]:
         limit = _limit()
-        if self._plan is None and limit is not None:  # a plan ends by itself
+        plan, share = self._plan, self._share
+        if plan is None and limit is not None:  # a plan ends by itself
             batches = itertools.islice(batches, limit)
-        with _Bar(self, self._loading_bar) as bar:
-            for batch in batches:
-                yield move(batch, self._device) if self._move_output and self._device is not None else batch
-                bar.advance()
+        try:
+            with _Bar(self, self._loading_bar) as bar:
+                if share is not None and share.on_begin is not None and self._is_training():
+                    # Before anything is loaded: samples that are made in this process may draw from its generators.
+                    share.on_begin()
+                for batch in _ahead(batches, self._device if self._move_output else None):
+                    training = self._is_training()
+                    local, total = plan.hand_out() if plan is not None else (None, None)
+                    if share is not None:
+                        share.repeated = local == 0
+                        if training:
+                            share.hand_out(self._name, local, total)
+                            self._has_trained = True
+                    yield batch
+                    bar.advance()
+                    if training and share is not None:
+                        share.end_batch()
+        finally:
+            self.release()
+            if plan is not None:
+                plan.end()
+
+    def _is_training(self) -> bool:
+        return self._share is not None and torch.is_grad_enabled() and not self._is_evaluating()
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_loader":  # while a copy or a pickle is being put together
+        if name in ("_loader", "_dataset"):  # while a copy or a pickle is being put together
             raise AttributeError(name)
         return getattr(self._loader, name)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({type(self._loader.dataset).__name__}, batch_size={self.batch_size})"
+        return f"{type(self).__name__}({type(self._dataset).__name__}, batch_size={self.batch_size})"
+
+
+def rebuild(loader: torch.utils.data.DataLoader[Any], path: str, world_size: int) -> Any:
+    """Return our loader with the arguments of one of torch's, and say so; that one itself where that is impossible.
+
+    Raises:
+        ExperimentError: it is impossible, and several processes would each get all of the data.
+    """
+    from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler
+
+    own_batches = loader.batch_size is None and loader.batch_sampler is not None
+    custom_batches = type(loader.batch_sampler) is not BatchSampler and loader.batch_sampler is not None
+    iterable = isinstance(loader.dataset, torch.utils.data.IterableDataset)
+    if iterable or own_batches or custom_batches:
+        what = "an iterable data set" if iterable else "a batch sampler of its own"
+        if world_size > 1:
+            raise ExperimentError(
+                f"{path} is a loader of torch with {what}, which cannot be divided among {world_size} processes. Use "
+                "pystematic.torch.DataLoader with a data set that you have divided by rank (context.rank of "
+                "context.world_size), or with batch_size= and sampler=."
+            )
+        return loader
+    shuffle = isinstance(loader.sampler, RandomSampler)
+    plain = shuffle or isinstance(loader.sampler, SequentialSampler)
+    workers: dict[str, Any] = {} if not loader.num_workers else {"prefetch_factor": loader.prefetch_factor}
+    made = DataLoader(
+        loader.dataset,
+        loader.batch_size,
+        shuffle=shuffle,
+        sampler=None if plain else loader.sampler,
+        drop_last=loader.drop_last,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory or None,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        persistent_workers=loader.persistent_workers,
+        **workers,
+    )
+    if is_master():
+        print(f"{path}: torch's loader was rebuilt as a pystematic.torch.DataLoader.", file=sys.stderr)
+    return made
 
 
 class SmartDataLoader(DataLoader):
@@ -184,7 +350,7 @@ class SmartDataLoader(DataLoader):
             batch_sampler=batch_sampler,
             move_output=move_output,
             loading_bar=loading_bar,
-            **kwargs,
+            **{"batch_size_per": "process", **kwargs},
         )
 
 
@@ -192,7 +358,11 @@ BetterDataLoader = SmartDataLoader
 
 
 class _Plan:
-    """The indices of each batch of an epoch, in order: what torch's loader takes for its batch sampler."""
+    """The indices of each batch of an epoch, in order: what torch's loader takes for its batch sampler.
+
+    A batch is one of the whole run; this process gets its slice. One without a share of a short batch gets its first
+    sample, which then counts nowhere, so that all processes make the same steps.
+    """
 
     def __init__(
         self,
@@ -203,15 +373,25 @@ class _Plan:
         batch_sampler: Iterable[list[Any]] | None,
         batch_size: int | None,
         drop_last: bool,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
-        self.epoch = 0
         self.in_batches = batch_sampler is not None or batch_size is not None
+        self.is_under_way = False
+        self.with_epoch = False  # whether indices go out as (epoch, index)
+        self.batch_index = 0
+        self._epoch = 0
         self._dataset = dataset
         self._seed = seed
         self._shuffle = shuffle
         self._sampler = batch_sampler if batch_sampler is not None else sampler
         self._batch_size = batch_size if batch_sampler is None else None
         self._drop_last = drop_last
+        self._rank = rank
+        self._world_size = world_size
+        self._consumed = 0  # of the epoch that is under way, by all processes together
+        self._start = 0  # samples of the next epoch that were consumed before a checkpoint
+        self._sizes: deque[int] = deque()  # of batches that torch's loader has asked for and not handed out yet
 
     def __len__(self) -> int:
         count = len(self._dataset if self._sampler is None else self._sampler)  # type: ignore[arg-type]
@@ -219,19 +399,78 @@ class _Plan:
             return count
         return count // self._batch_size if self._drop_last else -(-count // self._batch_size)
 
-    def __iter__(self) -> Iterator[Any]:
-        # The epoch is taken now: torch's loader asks for the first batch later, maybe after the next epoch was begun.
-        return itertools.islice(self._steps(self.epoch), _limit())
-
-    def _steps(self, epoch: int) -> Iterator[Any]:
-        indices = self._indices(epoch) if self._sampler is None else self._ask(self._sampler, epoch)
+    def sizes(self, epoch: int) -> list[int]:
+        """Return the number of samples of each batch of an epoch."""
         if self._batch_size is None:
-            yield from indices
+            if not self.in_batches:
+                return [1] * len(self)
+            assert self._sampler is not None
+            len(self)  # one without an end is an error
+            return [len(batch) for batch in self._ask(self._sampler, epoch)]
+        count = len(self._dataset if self._sampler is None else self._sampler)  # type: ignore[arg-type]
+        return [min(self._batch_size, count - i * self._batch_size) for i in range(len(self))]
+
+    def begin(self, epoch: int) -> None:
+        """Take note that an epoch is iterated now, from its start or from where a checkpoint was saved."""
+        self._epoch = epoch
+        self._consumed = self._start
+        self.is_under_way = True
+        self._sizes.clear()
+
+    def end(self) -> None:
+        """Take note that the epoch is over, or left early."""
+        self._start = self._consumed = self.batch_index = 0
+        self.is_under_way = False
+
+    def hand_out(self) -> tuple[int, int]:
+        """Take note of a batch that the program gets; return its samples on this process and on all together."""
+        size = self._sizes.popleft()
+        # Batches of somebody else's making are of any size, and cannot be divided: they are counted as such.
+        self._consumed += size if self._batch_size is not None else 1
+        self.batch_index += 1
+        begin, end = self._bounds(size)
+        return end - begin, size
+
+    def position(self, next_epoch: int) -> dict[str, int]:
+        """Return the epoch and how many of its samples are consumed; ``next_epoch`` is the one that comes next."""
+        if self.is_under_way:
+            return {"epoch": next_epoch - 1, "consumed": self._consumed}
+        return {"epoch": next_epoch, "consumed": self._start}
+
+    def go_to(self, seed: int, consumed: int) -> None:
+        """Begin the next epoch behind ``consumed`` samples."""
+        self._seed = seed
+        self._start = consumed
+        self.batch_index = -(-consumed // (self._batch_size or 1))
+
+    def __iter__(self) -> Iterator[Any]:
+        # Taken now: torch's loader asks for the first batch later, maybe after the next epoch was begun.
+        limit = _limit()
+        left = None if limit is None else max(0, limit + -self._start // (self._batch_size or 1))
+        return itertools.islice(self._steps(self._epoch, self._start), left)
+
+    def _steps(self, epoch: int, start: int) -> Iterator[Any]:
+        indices: Iterator[Any] = self._indices(epoch) if self._sampler is None else self._ask(self._sampler, epoch)
+        indices = itertools.islice(indices, start, None)
+        mark = self._mark(epoch)
+        if self._batch_size is None:
+            for entry in indices:
+                self._sizes.append(len(entry) if self.in_batches else 1)
+                yield list(map(mark, entry)) if self.in_batches else mark(entry)
             return
         while batch := list(itertools.islice(indices, self._batch_size)):
             if len(batch) < self._batch_size and self._drop_last:
                 return
-            yield batch
+            self._sizes.append(len(batch))
+            begin, end = self._bounds(len(batch))
+            yield list(map(mark, batch[begin:end] or batch[:1]))
+
+    def _mark(self, epoch: int) -> Callable[[Any], Any]:
+        return (lambda index: (epoch, index)) if self.with_epoch else (lambda index: index)
+
+    def _bounds(self, size: int) -> tuple[int, int]:
+        """Return which slice of a batch is this process's; sizes of slices differ by one at most."""
+        return self._rank * size // self._world_size, (self._rank + 1) * size // self._world_size
 
     def _indices(self, epoch: int) -> Iterator[int]:
         count = len(self._dataset)
@@ -256,6 +495,43 @@ class _Plan:
                 return
 
 
+class _SeededSamples(torch.utils.data.Dataset[Any]):
+    """A data set whose samples are made while the global generators are seeded from seed, epoch and index.
+
+    Args:
+        dataset: the data set; asked for one sample after the other.
+        seed: of the loader.
+        own_process: whether samples are made in the program's own process, whose generators are then put back.
+    """
+
+    def __init__(self, dataset: Any, seed: int, *, own_process: bool) -> None:
+        self.dataset = dataset
+        self._seed = seed
+        self._own_process = own_process
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, key: tuple[int, Any]) -> Any:
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: list[tuple[int, Any]]) -> list[Any]:
+        states = _OwnStreams.states() if self._own_process else None
+        try:
+            return [self._make(epoch, index) for epoch, index in keys]
+        finally:
+            if states is not None:
+                _OwnStreams.restore(states)
+
+    def _make(self, epoch: int, index: Any) -> Any:
+        seed = zlib.crc32(f"{self._seed}:{epoch}:{index}".encode())
+        random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if (numpy := sys.modules.get("numpy")) is not None:
+            numpy.random.seed(seed)
+        return self.dataset[index]
+
+
 class _OwnStreams:
     """While it is entered, the process's random generators (random, NumPy, torch) run on streams of its own."""
 
@@ -264,9 +540,9 @@ class _OwnStreams:
         self._own: tuple[Any, Any, Any] | None = None
 
     def __enter__(self) -> None:
-        self._outer = self._states()
+        self._outer = self.states()
         if self._own is not None:
-            self._restore(self._own)
+            self.restore(self._own)
             return
         random.seed(self._seed)
         torch.default_generator.manual_seed(self._seed)  # not torch.manual_seed: that seeds the GPUs too
@@ -276,16 +552,16 @@ class _OwnStreams:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._own = self._states()
-        self._restore(self._outer)
+        self._own = self.states()
+        self.restore(self._outer)
 
     @staticmethod
-    def _states() -> tuple[Any, Any, Any]:
+    def states() -> tuple[Any, Any, Any]:
         numpy = sys.modules.get("numpy")
         return random.getstate(), torch.get_rng_state(), None if numpy is None else numpy.random.get_state()
 
     @staticmethod
-    def _restore(states: tuple[Any, Any, Any]) -> None:
+    def restore(states: tuple[Any, Any, Any]) -> None:
         random.setstate(states[0])
         torch.set_rng_state(states[1])
         if states[2] is not None:
@@ -328,6 +604,32 @@ class _Bar:
     def advance(self) -> None:
         if self._bar is not None:
             self._bar.update()
+
+
+def _ahead(batches: Iterator[Any], device: torch.device | None) -> Iterator[Any]:
+    """Yield batches on ``device``. On a GPU the next one is on its way while the program computes with this one."""
+    if device is None:
+        yield from batches
+        return
+    if device.type != "cuda":
+        for batch in batches:
+            yield move(batch, device)
+        return
+    copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    following: Any = None
+    has_following = False
+    for batch in itertools.chain(batches, [None]):
+        ready, was_there = following, has_following
+        has_following = batch is not None
+        if has_following:
+            with torch.cuda.stream(copying):
+                following = move(batch, device)
+        if was_there:
+            current = torch.cuda.current_stream(device)
+            current.wait_stream(copying)
+            for tensor in tensors_in(ready):
+                tensor.record_stream(current)
+            yield ready
 
 
 def _limit() -> int | None:

@@ -12,9 +12,12 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+import torch.utils.data
+
 import torch
 
 from pystematic.errors import ExperimentError
+from pystematic.torch._state import walk as walk
 
 if TYPE_CHECKING:
     from pystematic.resolve import Parameters
@@ -98,10 +101,22 @@ def place(obj: Any, device: torch.device | str, *, ask_others: bool = False) -> 
     return obj
 
 
+def is_plain_loader(obj: Any) -> bool:
+    """Tell whether ``obj`` is one of torch's own loaders."""
+    return type(obj) is torch.utils.data.DataLoader
+
+
 def place_state(optimizer: torch.optim.Optimizer) -> None:
     """Bring the state of an optimizer to where its parameters are now."""
     if optimizer.state:
         optimizer.load_state_dict(optimizer.state_dict())  # torch casts each entry to its parameter's device
+
+
+def change_tensors(obj: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """Return ``obj`` with ``change`` applied to every tensor in its lists, tuples, dicts and dataclasses."""
+    if isinstance(obj, torch.Tensor):
+        return change(obj)
+    return _rebuild(obj, lambda item: change_tensors(item, change))
 
 
 def _rebuild(obj: Any, change: Callable[[Any], Any]) -> Any:
@@ -132,18 +147,6 @@ def _with_changes(
                 copied = copy.copy(obj)
             put(copied, key, changed)
     return copied
-
-
-def walk(obj: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield ``obj``, or what stands in it if it is a list, tuple or dict, each with the path that leads to it."""
-    if isinstance(obj, dict):
-        for key, value in obj.items():
-            yield from walk(value, f"{path}.{key}")
-    elif isinstance(obj, (list, tuple)):
-        for index, value in enumerate(obj):
-            yield from walk(value, f"{path}.{index}")
-    else:
-        yield path, obj
 
 
 def check_owned(name: str, obj: Any, registered: Mapping[str, Any]) -> None:

@@ -1,0 +1,238 @@
+"""Several machines, and processes that are started again: by torch's own elastic agent and rendezvous.
+
+The agent of each machine runs this command line again in fresh processes, which then join as those of torchrun do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from pystematic.errors import ExperimentError, RunStopped
+from pystematic.torch._launch import Report, die_with
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pystematic.store import Run
+    from pystematic.torch._plan import Plan
+
+# Where rank 0 of machine 0 writes which run it has made, for its starter and for later tries. The other files of the
+# same folder: ``pids``, and ``end-RANK`` for how a process has ended.
+RUN_FILE = "PYSTEMATIC_RUN_FILE"
+# See `_launch`: ends the processes of a starter that was killed itself.
+_GUARD = """read -r _
+[ -e "$0/pids" ] && for pid in $(cat "$0/pids"); do kill -s KILL -- "-$pid"; done
+rm -rf "$0"
+"""
+_PASSED_ON = tuple(number for name in ("SIGUSR1", "SIGUSR2") if (number := getattr(signal, name, None)) is not None)
+
+
+def run_elastic(plan: Plan, command: list[str], max_restarts: int) -> Run:
+    """Run the processes of this machine under torch's elastic agent, and return the run when they have ended.
+
+    Raises:
+        ExperimentError: processes failed; what they said stands above, or in their logs.
+        KeyboardInterrupt, RunStopped: a signal or the time limit has ended the run.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from pystematic.store import Run
+
+    folder = tempfile.mkdtemp(prefix="pystematic-")
+    run_file = os.path.join(folder, "run")
+    config = LaunchConfig(
+        min_nodes=plan.nnodes,
+        max_nodes=plan.nnodes,
+        nproc_per_node=plan.nproc,
+        run_id=f"pystematic-{plan.port or 0}",
+        rdzv_backend="static" if plan.nnodes > 1 else "c10d",
+        rdzv_endpoint=f"{plan.address}:{plan.port}" if plan.nnodes > 1 else "localhost:0",
+        rdzv_configs={"rank": plan.node_rank, "timeout": 120} if plan.nnodes > 1 else {},
+        max_restarts=max_restarts,
+        monitor_interval=0.1,
+        start_method="spawn",
+    )
+    print(
+        f"Starting {plan.nproc} processes here, {plan.world_size} on {plan.nnodes} "
+        f"machine{'s' if plan.nnodes > 1 else ''}.",
+        file=sys.stderr,
+    )
+    os.environ[RUN_FILE] = run_file
+    guard = _start_guard(folder)
+    try:
+        with _passing_on(folder):
+            elastic_launch(config, command[0])(*command[1:])
+        stopped = next((end for end in _ends(folder) if end.kind == "stopped"), None)
+        if stopped is not None:
+            raise _stop_of(stopped)
+        return Run(_read(run_file) or os.getcwd())
+    except ChildFailedError as error:
+        raise _failure(error, _ends(folder), plan.world_size) from None
+    except SignalException as stop:
+        is_interrupt = stop.sigval == signal.SIGINT
+        raise (KeyboardInterrupt() if is_interrupt else RunStopped(int(stop.sigval))) from None
+    finally:
+        del os.environ[RUN_FILE]
+        _kill_all(folder)
+        if guard is not None:
+            guard.kill()
+            guard.wait()
+            guard.stdin.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_guard(folder: str) -> Any:
+    import subprocess
+
+    try:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+    except OSError:  # no shell: the kernel still ends the processes themselves
+        return None
+
+
+@contextlib.contextmanager
+def _passing_on(folder: str) -> Iterator[None]:
+    """Pass the signals on that the agent does not, and put all handlers back that it sets."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+    numbers = [*(getattr(signal, name) for name in names), *_PASSED_ON]
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def pass_on(number: int, frame: object) -> None:
+        for pid in _pids(folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    for number in _PASSED_ON:
+        if before[number] is signal.SIG_DFL:
+            signal.signal(number, pass_on)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+def _kill_all(folder: str) -> None:
+    """End what the processes have left in their groups, such as workers of loaders."""
+    for pid in _pids(folder):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _pids(folder: str) -> list[int]:
+    return [int(line) for line in (_read(os.path.join(folder, "pids")) or "").split()]
+
+
+def _ends(folder: str) -> list[Report]:
+    """Return how the processes of this machine have ended, the first failure first."""
+    ends = []
+    for name in os.listdir(folder):
+        if name.startswith("end-"):
+            values = json.loads(_read(os.path.join(folder, name)) or "{}")
+            ends.append(Report(**values))
+    return sorted(ends, key=lambda end: (end.is_secondary, end.at))
+
+
+def _stop_of(end: Report) -> BaseException:
+    if end.code == 128 + signal.SIGINT:
+        return KeyboardInterrupt()
+    stopped = RunStopped(end.signum)
+    stopped.exit_code, stopped.status = end.code, end.status
+    return stopped
+
+
+def _failure(error: Any, ends: list[Report], world_size: int) -> ExperimentError:
+    """Return what is raised here: the first failure's own words where a process of this machine could say them."""
+    from pystematic.run import set_traceback
+
+    if ends and ends[0].kind == "failed" and not ends[0].is_secondary:
+        end = ends[0]
+        failed = ExperimentError(f"rank {end.code} of {world_size} failed: {end.type}: {end.message}")
+        set_traceback(failed, f"rank {end.code} of {world_size} failed:\n{end.traceback}")
+        return failed
+    rank, failure = error.get_first_failure()
+    how = f"was killed by signal {-failure.exitcode}" if failure.exitcode < 0 else f"ended with {failure.exitcode}"
+    return ExperimentError(
+        f"rank {rank} {how}; the end of its log tells more: log.rank-{rank}.txt (log.txt of rank 0)."
+    )
+
+
+@contextlib.contextmanager
+def reporting(rank: int) -> Iterator[None]:
+    """Be a process that `run_elastic` has started, if it is one: end with it, and tell it how this one ends."""
+    path = os.environ.get(RUN_FILE)
+    if path is None or os.getpid() != os.getpgrp():
+        yield
+        return
+    folder = os.path.dirname(path)
+    die_with(os.getppid())
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(folder, f"end-{rank}"))  # of an earlier try
+    with open(os.path.join(folder, "pids"), "a", encoding="ascii") as file:
+        file.write(f"{os.getpid()}\n")
+    try:
+        yield
+    except (KeyboardInterrupt, RunStopped) as stopped:
+        end = Report("stopped", 130, time.time(), signum=int(signal.SIGINT))
+        if isinstance(stopped, RunStopped):
+            end = Report("stopped", stopped.exit_code, time.time(), signum=stopped.signum, status=stopped.status)
+        _write_end(folder, rank, end)
+        if vars(stopped).get("is_agreed"):
+            sys.exit(0)  # any other code is a failure to the agent, and it would start all of them again
+        raise
+    except Exception as error:
+        from pystematic.run import format_traceback
+
+        _write_end(
+            folder, rank, Report("failed", rank, time.time(), type(error).__name__, str(error), format_traceback(error))
+        )
+        raise
+
+
+def _write_end(folder: str, rank: int, end: Report) -> None:
+    path = os.path.join(folder, f"end-{rank}")
+    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:  # the starter may have gone
+        json.dump(vars(end), file)
+
+
+def note_run(run_dir: str) -> None:
+    """Tell the starter of this process, if there is one, which run it has made."""
+    path = os.environ.get(RUN_FILE)
+    if path:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(run_dir)
+
+
+def run_of_earlier_try() -> str | None:
+    """Return the directory of the run that an earlier try of these processes has made, None in the first try."""
+    path = os.environ.get(RUN_FILE)
+    return _read(path) if path and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0" else None
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return None
