@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 
 SAMPLE_PERIOD_S = 10.0
+# Held while libraries are imported beside the main function, and during every fork: a module that one thread is
+# importing can never be imported by a child that another one forks meanwhile.
+_importing = threading.Lock()
 
 
 class SystemSampler:
