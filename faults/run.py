@@ -133,7 +133,8 @@ def main() -> int:
     unknown = [name for name in args.ids if name not in by_id]
     if unknown or args.moments < 1 or not (args.all or args.ids):
         parser.error(f"no such case: {', '.join(unknown)}" if unknown else "say --all, or IDs of --list")
-    os.environ.pop("PYTHONPATH", None)
+    # This tree's package, whichever one is installed, and nothing else from the shell.
+    os.environ["PYTHONPATH"] = str(Path(sys.path[0]) / "src")
     chosen = CASES if args.all else [by_id[name] for name in args.ids]
     failed = 0
     for case in chosen:

@@ -117,6 +117,9 @@ class Context(BaseContext):
             return obj
         if checkpoint:
             self._unsaved.discard(name)
+            run: Any = self._run
+            # Not before: without any state of its own a run that goes on would only record its steps twice.
+            run.stop.use_saving(self._save_and_wait)
             if self._find_run().restored is not None:
                 restored = self._saving.restore(name, obj)
                 if restored is not obj:
