@@ -17,7 +17,19 @@ from pathlib import Path
 # This folder's modules are imported as a package: none of them may stand in for one of the standard library.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from faults import checkpoints, disks, distributed, exits, files, kills, masking, starts, values  # noqa: E402
+from faults import (  # noqa: E402
+    checkpoints,
+    disks,
+    distributed,
+    exits,
+    files,
+    kills,
+    masking,
+    recording,
+    starts,
+    store,
+    values,
+)
 from faults._harness import Case, CaseError, Place  # noqa: E402
 
 CASES = (
