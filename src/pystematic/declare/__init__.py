@@ -1,7 +1,7 @@
 """What the author declared: parameters, their types, and the specification of an experiment. Knows no values."""
 
 from pystematic.declare._annotations import is_structure, type_of
-from pystematic.declare._compound import Sequence_
+from pystematic.declare._compound import OneOf, Sequence_
 from pystematic.declare._framework import RESERVED_NAMES, framework_groups
 from pystematic.declare._parameter import (
     OMITTED,
@@ -12,15 +12,32 @@ from pystematic.declare._parameter import (
     caller_place,
 )
 from pystematic.declare._spec import ParameterSet, Spec
-from pystematic.declare._types import BadValueError, Choice, FilePath, ParamType, Text, format_value
+from pystematic.declare._types import (
+    BadValueError,
+    Boolean,
+    Choice,
+    ComplexNumber,
+    FilePath,
+    Integer,
+    Number,
+    ParamType,
+    Text,
+    TimeSpan,
+    format_value,
+)
 
 __all__ = [
     "OMITTED",
     "RESERVED_NAMES",
     "SECRET_ENDINGS",
     "BadValueError",
+    "Boolean",
     "Choice",
+    "ComplexNumber",
     "FilePath",
+    "Integer",
+    "Number",
+    "OneOf",
     "ParamType",
     "Parameter",
     "ParameterGroup",
@@ -29,6 +46,7 @@ __all__ = [
     "Spec",
     "Structure",
     "Text",
+    "TimeSpan",
     "bare_type",
     "caller_place",
     "format_value",

@@ -20,12 +20,14 @@ class OptionReader:
 
     Attributes:
         given: parameter name to what was given.
+        uses: by the name of a parameter that holds a list the words of each use of its option, also all in ``given``.
         words: words that no option took.
         problems: one text for each thing that is wrong.
     """
 
     def __init__(self) -> None:
         self.given: dict[str, Given] = {}
+        self.uses: dict[str, list[list[tuple[str, bool]]]] = {}
         self.words: list[Word] = []
         self.problems: list[str] = []
 
@@ -107,7 +109,7 @@ class OptionReader:
             self._set(parameter, [word(token.value).pair], token)
             return 0
         if kind.is_flag:
-            if greedy and following and not kind.choices and following[0].text.lower() in _BOOLEAN_WORDS:
+            if greedy and following and not kind.choices and _is_boolean(following[0].text):
                 self._set(parameter, [following[0].pair], token)
                 return 1
             self._set(parameter, True, token)
@@ -121,6 +123,8 @@ class OptionReader:
 
     def _set(self, parameter: Parameter, value: object, token: Option) -> None:
         before = self.given.get(parameter.name)
+        if isinstance(value, list) and parameter.type.is_container:
+            self.uses.setdefault(parameter.name, []).append(value)
         if before is None:
             words = value if isinstance(value, list) else None
             plain = OMITTED if words is not None else value
@@ -133,6 +137,11 @@ class OptionReader:
             values = "" if parameter.secret or (both and parameter.type.is_flag) else f": {first}, then {second}"
             told = f"{before.spelled} and {token.name} are both given" if both else f"{token.name} is given twice"
             self.problems.append(f"{told}{values}. Give {'one of them' if both else 'it once'}.")
+
+
+def _is_boolean(text: str) -> bool:
+    """Tell whether a word can only be meant for the flag before it; a sweep takes several, with commas."""
+    return all(piece in _BOOLEAN_WORDS for piece in text.lower().split(","))
 
 
 def _instead(tokens: Sequence[Option | Word], end: int, token: Option, parameter: Parameter) -> str:
