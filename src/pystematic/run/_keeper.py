@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 HEARTBEAT_PERIOD_S = 15.0
 SAMPLE_PERIOD_S = 10.0
 CAPTURE_LIMIT_S = 30.0
+# How often a run of a sweep looks whether it is asked to end.
+POLL_PERIOD_S = 0.5
 # How long a run that has ended waits for its capture.
 FINISH_LIMIT_S = 5.0
 
@@ -31,6 +33,7 @@ class Keeper:
         masker: masks secrets in both documents.
         on_code: called in the thread with the hash of the code, once it is known.
         sample: called in the thread every ten seconds, the first time after ten.
+        poll: called in the thread twice a second, until it returns True.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class Keeper:
         masker: Masker,
         on_code: Callable[[str | None], None],
         sample: Callable[[], None] | None = None,
+        poll: Callable[[], bool] | None = None,
     ) -> None:
         self._run_dir = run_dir
         self._query = query
         self._masker = masker
         self._on_code = on_code
         self._sample = sample
+        self._poll = poll
         self._deadline = time.monotonic() + CAPTURE_LIMIT_S
         self._captured = threading.Event()
         self._settled = threading.Event()
@@ -88,8 +93,11 @@ class Keeper:
             self._settled.set()
         beat_at = time.monotonic() + HEARTBEAT_PERIOD_S
         sample_at = began_at + SAMPLE_PERIOD_S if self._sample is not None else float("inf")
-        while not self._stopped.wait(max(0.0, min(beat_at, sample_at) - time.monotonic())):
+        poll_at = began_at if self._poll is not None else float("inf")
+        while not self._stopped.wait(max(0.0, min(beat_at, sample_at, poll_at) - time.monotonic())):
             now = time.monotonic()
+            if now >= poll_at and self._poll is not None:
+                poll_at = float("inf") if self._poll() else now + POLL_PERIOD_S
             if now >= beat_at:
                 beat_at = now + HEARTBEAT_PERIOD_S
                 self._beat()

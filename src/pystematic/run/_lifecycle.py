@@ -27,6 +27,7 @@ from pystematic.run._resume import batch_job, changed_parameters, claim
 from pystematic.run._say import say
 from pystematic.run._seeds import make_deterministic, seed_libraries
 from pystematic.run._signals import SignalWatch
+from pystematic.run._stop import StopReason
 from pystematic.run._system import SystemSampler
 
 TYPE_CHECKING = False
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 # How long the capture of the code may keep a run from beginning.
 START_LIMIT_S = 0.1
+# How the parent of a run begins that belongs to a sweep; the sweep's name follows.
+_SWEEP = "sweep "
 
 _starting = threading.Lock()
 
@@ -235,9 +238,24 @@ class _Execution:
             program.code_file or program.file, os.path.dirname(os.path.dirname(self.run.output_dir))
         )
         sample = self._sampler.sample if self._sampler is not None else None
-        self._keeper = Keeper(self.run.run_dir, query, self._masker, self._set_code, sample)
+        self._keeper = Keeper(self.run.run_dir, query, self._masker, self._set_code, sample, self._make_poll())
         self._keeper.start()
         self.run.settle = self._keeper.settle
+
+    def _make_poll(self) -> Callable[[], bool] | None:
+        """Return what looks whether the sweep that this is a run of asks it to end; None for other runs."""
+        parent = None if self._document is None else self._document.fields.get("parent")
+        if not isinstance(parent, str) or not parent.startswith(_SWEEP):
+            return None
+        file = rundir.stop_request_file(self.run.run_dir, parent[len(_SWEEP) :])
+
+        def poll() -> bool:
+            if not os.path.exists(file):
+                return False
+            self.run.stop.ask(StopReason(None, 0, saves=True, status="pruned"))
+            return True
+
+        return poll
 
     def _set_code(self, code: str | None) -> None:
         with self._document_lock:

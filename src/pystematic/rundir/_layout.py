@@ -117,6 +117,60 @@ class RunDir:
         return str(self.path)
 
 
+class SweepDir:
+    """The paths of one sweep's files. Making the object touches nothing."""
+
+    def __init__(self, output_dir: str | os.PathLike[str], name: str) -> None:
+        self.output_dir = pathlib.Path(output_dir)
+        self.name = name
+        self.path = self.output_dir / SWEEPS_NAME / name
+
+    @property
+    def plan_file(self) -> pathlib.Path:
+        """What is to be run and what has become of it: one JSON object a line, the newest last."""
+        return self.path / "plan.jsonl"
+
+    @property
+    def stop_file(self) -> pathlib.Path:
+        """Asks the coordinator to end."""
+        return self.path / "stop.json"
+
+    @property
+    def stops_dir(self) -> pathlib.Path:
+        """Holds a file for each run that is asked to end early, as pruned; its name is the run's id."""
+        return self.path / "stops"
+
+    def claim_file(self, number: int) -> pathlib.Path:
+        """Says who coordinates the sweep; the one with the highest number counts."""
+        return self.path / f"claim-{number}"
+
+    def claim_numbers(self) -> list[int]:
+        """Return the numbers of the claims that are there, in ascending order."""
+        try:
+            names = os.listdir(self.path)
+        except OSError:
+            return []
+        numbers = [name.removeprefix("claim-") for name in names if name.startswith("claim-")]
+        return sorted(int(number) for number in numbers if number.isdecimal())
+
+    def __repr__(self) -> str:
+        return f"SweepDir({str(self.path)!r})"
+
+
+def stop_request_file(run_dir: RunDir, sweep: str) -> pathlib.Path:
+    """Return the file whose existence asks a run of a sweep to end early."""
+    return SweepDir(run_dir.path.parent.parent, sweep).stops_dir / run_dir.id
+
+
+def sweep_names(output_dir: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the sweeps in a folder of runs."""
+    folder = pathlib.Path(output_dir, SWEEPS_NAME)
+    try:
+        return sorted(name for name in os.listdir(folder) if (folder / name / "plan.jsonl").is_file())
+    except OSError:
+        return []
+
+
 def is_metrics_name(name: str) -> bool:
     """Tell whether a file of a run's directory holds series, by its name; see `RunDir.metrics_files`."""
     if name == "metrics.jsonl":

@@ -342,7 +342,8 @@ def _listed(parameter: Parameter, given: object) -> Sequence[object]:
     if isinstance(given, str | bytes | dict):
         return [given]
     if isinstance(given, list | tuple | range | set | frozenset) or hasattr(given, "tolist"):
-        items: Any = given.tolist() if hasattr(given, "tolist") else [*given]
+        sequence: Any = given
+        items = sequence.tolist() if hasattr(sequence, "tolist") else list(sequence)
         if not isinstance(items, list):  # a scalar of NumPy
             return [given]
         if is_container(parameter) and not _is_list_of_values(parameter, items):
