@@ -1,11 +1,15 @@
-"""Builders for the tests of sweeps: a specification, a space as a command line gives it."""
+"""Builders for the tests of sweeps: a specification, a space of a command line, an executor without processes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from pystematic import rundir
 from pystematic.declare import Parameter, ParameterSet, Spec
-from pystematic.resolve import OptionReader, tokenize
+from pystematic.resolve import OptionReader, Resolution, resolve, tokenize
+from pystematic.sweep import Event, Executor, Listener, Session, SweepOptions, Task
 from pystematic.sweep._space import Space, SpaceReader
 
 
@@ -36,3 +40,143 @@ def space_of(
     if file is not None:
         reader.add_file(file)
     return reader.finish(reader.zip(zips))
+
+
+class Target:
+    """What looks like an experiment to a sweep."""
+
+    full_name = "train"
+
+    def __init__(self, spec: Spec, metric: str | None = "loss:min") -> None:
+        self.spec = spec
+        self.metric = metric
+
+    def resolve(self, given: Mapping[str, Any]) -> Resolution:
+        return resolve(self.spec, given)
+
+
+class Outcome:
+    """How a run of the `RecordingExecutor` ends."""
+
+    def __init__(
+        self, status: str = "completed", loss: float | None = None, error: tuple[str, str] | None = None
+    ) -> None:
+        self.status = status
+        self.loss = loss
+        self.error = error
+
+
+class RecordingExecutor(Executor):
+    """Makes runs without processes: writes their records at once, and ends them in the order in which they started.
+
+    Args:
+        output_dir: the folder of the runs.
+        outcome: how a run with these values ends; None: it goes on until it is stopped.
+        slots: how many at once.
+
+    Attributes:
+        tasks: all that were started.
+        stops: number and whether it was killed, of all that were stopped.
+        most: the largest number that ran at once.
+    """
+
+    name = "recording"
+
+    def __init__(
+        self,
+        output_dir: str,
+        outcome: Callable[[Mapping[str, Any]], Outcome | None] = lambda values: Outcome(),
+        slots: int = 1,
+    ) -> None:
+        self.slots = slots
+        self.tasks: list[Task] = []
+        self.stops: list[tuple[int, bool]] = []
+        self.most = 0
+        self.is_closed = False
+        self._output_dir = output_dir
+        self._outcome = outcome
+        self._running: dict[int, tuple[Task, str, rundir.RunDocument]] = {}
+        self._events: list[Event] = []
+
+    def start(self, task: Task) -> None:
+        self.tasks.append(task)
+        made = (
+            rundir.create_run_dir(self._output_dir, task.experiment)
+            if task.resume is None
+            else rundir.RunDir(task.resume)
+        )
+        document = rundir.RunDocument(
+            made,
+            experiment=task.experiment,
+            argv=[],
+            sources=task.sources,
+            program={},
+            metric=None,
+            parent=task.parent,
+            notes=[],
+        )
+        document.fields["point"] = task.point
+        document.write()
+        self._running[task.number] = (task, os.fspath(made.path), document)
+        self.most = max(self.most, len(self._running))
+        self._events.append(Event(task.number, "run", os.fspath(made.path)))
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        events, self._events = self._events, []
+        for number, (task, _, _) in list(self._running.items()):
+            outcome = self._outcome(task.values)
+            if outcome is not None:
+                events.append(self.end(number, outcome))
+                break
+        return events
+
+    def end(self, number: int, outcome: Outcome) -> Event:
+        """End a run."""
+        _, path, document = self._running.pop(number)
+        metrics = (
+            {}
+            if outcome.loss is None
+            else {"loss": dict.fromkeys(("first", "last", "min", "max", "mean"), outcome.loss)}
+        )
+        for numbers in metrics.values():
+            numbers.update({"count": 1, "min_step": 0, "max_step": 0})
+        error = None if outcome.error is None else {"type": outcome.error[0], "message": outcome.error[1]}
+        if metrics:
+            write_series(path, {"loss": [(0, outcome.loss or 0.0)]})
+        document.finish(outcome.status, 0 if outcome.status == "completed" else 1, error)
+        return Event(number, "ended", path, 0 if outcome.status == "completed" else 1, None, "the last line")
+
+    def stop(self, number: int, *, kill: bool = False) -> None:
+        self.stops.append((number, kill))
+        if number in self._running:
+            self._events.append(self.end(number, Outcome("interrupted")))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def write_series(path: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """Write numbers as a run records them."""
+    lines = [
+        f'{{"tag":"{tag}","step":{step},"time":{1.0 + step},"value":{value}}}\n'
+        for tag, points in series.items()
+        for step, value in points
+    ]
+    with open(rundir.RunDir(path).metrics_file(), "a", encoding="utf-8") as file:
+        file.writelines(lines)
+
+
+class Notes(Listener):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def session_of(target: Target, line: str, output_dir: str, **options: Any) -> Session:
+    """Return a session as a command line asks for it."""
+    space = space_of(target.spec, f"{line} --output-dir {output_dir}")
+    return Session(target, space, SweepOptions(**options), lambda given: target.resolve(given), line.split())

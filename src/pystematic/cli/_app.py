@@ -74,6 +74,9 @@ COMMANDS = (
             ("set", "exact", "verify", "rtol", "output_dir", "output")),
     Command("run", "Run a program: the same as 'python FILE ...'.", "FILE [EXPERIMENT] ...", 1, MANY,
             ("_program", "run_command"), (), rest=True),
+    Command("sweep", "Run an experiment many times, and look at sweeps.",
+            "FILE [SWEEP OPTIONS] EXPERIMENT ... | ls | show | add | retry | stop", 0, MANY,
+            ("_sweeps", "sweep_command"), (), rest=True),
     Command("check-distributed", "Compare an experiment's steps in one process with those in several.",
             "FILE EXPERIMENT [-- ARGUMENTS]", 1, MANY, ("_check", "check_distributed"), ("processes", "steps")),
     Command("schema", "Print the JSON Schema of an experiment's params file, for editors.", "FILE EXPERIMENT", 1, MANY,
@@ -199,12 +202,12 @@ def _read(command: Command, words: list[str]) -> tuple[Parameters | None, list[s
 
 
 def _read_rest(command: Command, words: list[str]) -> tuple[Parameters | None, list[str]]:
-    if words and words[0] in ("-h", "--help"):
+    if words and words[0] in ("-h", "--help") and command.minimum:
         return None, []
     usage = f"pystematic {command.name} {command.positionals}"
     if len(words) < command.minimum:
         raise UsageError(f"{command.positionals.split()[0]} is missing: {usage}")
-    if words[0].startswith("-"):
+    if words and words[0].startswith("-") and command.minimum:
         raise UsageError(f"there is no option {words[0]}: {usage}")
     return Parameters({}), words
 
@@ -239,7 +242,7 @@ def _overview() -> str:
     lines += [*wrap("Looks at runs, repeats them, and runs programs that define experiments.", width), "", "Commands:"]
     for command in COMMANDS:
         if not command.hidden:
-            lines += hanging(f"  {command.name:<12}", command.help, width)
+            lines += hanging(f"  {command.name:<11} ", command.help, width)
     lines += ["", *wrap("A RUN is a path, an id, the beginning or end of one, a tag, 'last' or 'last~2'.", width)]
     lines += wrap("'pystematic COMMAND --help' shows the options of a command.", width)
     return "\n".join(lines)

@@ -10,7 +10,7 @@ import sys
 
 from pystematic._words import did_you_mean, kebab
 from pystematic.cli._help import dry_run_table, experiment_help, group_help, program_name
-from pystematic.cli._output import print_json, print_text
+from pystematic.cli._output import USAGE_EXIT_CODE, print_json, print_text, print_usage_problems
 from pystematic.cli._program import experiments_there, is_being_loaded
 from pystematic.errors import Error, RunStopped, UsageError
 from pystematic.resolve import Given, Option, OptionReader, Resolution, Word, resolve, tokenize
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pystematic.cli._node import Node
-
-USAGE_EXIT_CODE = 2
 
 
 def run_program(root: Node, argv: Sequence[str] | None = None, exit_on_error: bool = True) -> Any:
@@ -42,12 +40,17 @@ def run_program(root: Node, argv: Sequence[str] | None = None, exit_on_error: bo
     if is_being_loaded():
         return None
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["sweep"] and "sweep" not in (root.members or ()):
+        from pystematic.cli._sweep import run_sweep  # many runs, which take longer than what is loaded for them
+
+        run_sweep(root, words[1:], f"{program_name()} sweep", exit_on_error, resolve_for)
+        return None
     try:
         return _Command(root, words, program_name()).run(exit_on_error)
     except _Usage as usage:
         if not exit_on_error:
             raise UsageError(usage.problems) from None
-        _print_usage_error(usage)
+        print_usage_problems(usage.problems, usage.prog)
         raise SystemExit(USAGE_EXIT_CODE) from None
 
 
@@ -264,16 +267,6 @@ def run_node(
             raise SystemExit(USAGE_EXIT_CODE if isinstance(error, UsageError) else 1) from None
         running.say_how_it_ended(error, debug=bool(resolution.parameters.get("debug")))
         raise
-
-
-def _print_usage_error(usage: _Usage) -> None:
-    if len(usage.problems) == 1:
-        lines = [f"{usage.prog}: error: {usage.problems[0]}"]
-    else:
-        lines = [f"{usage.prog}: {len(usage.problems)} errors:"]
-        lines += [f"  {line}" for problem in usage.problems for line in problem.splitlines()]
-    lines.append(f"See '{usage.prog} --help'.")
-    print("\n".join(lines), file=sys.stderr)
 
 
 def _print_dry_run(resolution: Resolution) -> None:

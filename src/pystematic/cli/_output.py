@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+USAGE_EXIT_CODE = 2
+
+
 def print_text(text: str) -> None:
     """Print a text and flush. What the encoding of the stream lacks is escaped, as Python does on stderr.
 
@@ -53,6 +56,17 @@ def print_records(form: str, record: object, rows: Sequence[Mapping[str, object]
     from pystematic.terminal import format_csv
 
     print_text(format_csv(rows, columns))
+
+
+def print_usage_problems(problems: Sequence[str], prog: str) -> None:
+    """Print what is wrong with a command line, and where help is."""
+    if len(problems) == 1:
+        lines = [f"{prog}: error: {problems[0]}"]
+    else:
+        lines = [f"{prog}: {len(problems)} errors:"]
+        lines += [f"  {line}" for problem in problems for line in problem.splitlines()]
+    lines.append(f"See '{prog} --help'.")
+    print("\n".join(lines), file=sys.stderr)
 
 
 def _lead_nowhere(stream: object) -> None:

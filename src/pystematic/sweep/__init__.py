@@ -1,6 +1,62 @@
-"""Many runs of one experiment, from code. Knows nothing of command lines."""
+"""Many runs of one experiment: their space, plan, coordinator and executors. Knows nothing of command lines."""
+
+from __future__ import annotations
 
 from pystematic.sweep._executor import Event, Executor, Task
 from pystematic.sweep._parameter_sweep import param_matrix, run_each, run_parameter_sweep
 
-__all__ = ["Event", "Executor", "Task", "param_matrix", "run_each", "run_parameter_sweep"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pystematic.sweep._coordinator import Coordinator, Job, Listener, RunLimits
+    from pystematic.sweep._plan import Attempt, Plan, read_head
+    from pystematic.sweep._results import PointResult, SweepResult
+    from pystematic.sweep._search import SEARCHES
+    from pystematic.sweep._session import RETRY_CLASSES, Session, SweepOptions
+    from pystematic.sweep._space import Space, SpaceReader
+    from pystematic.sweep._watch import STOPPERS
+
+__all__ = [
+    "RETRY_CLASSES",
+    "SEARCHES",
+    "STOPPERS",
+    "Attempt",
+    "Coordinator",
+    "Event",
+    "Executor",
+    "Job",
+    "Listener",
+    "Plan",
+    "PointResult",
+    "RunLimits",
+    "Session",
+    "Space",
+    "SpaceReader",
+    "SweepOptions",
+    "SweepResult",
+    "Task",
+    "param_matrix",
+    "read_head",
+    "run_each",
+    "run_parameter_sweep",
+]
+
+# Loaded by module when first asked for: `param_matrix` costs nothing.
+_HOMES = {
+    "_coordinator": ("Coordinator", "Job", "Listener", "RunLimits"),
+    "_plan": ("Attempt", "Plan", "read_head"),
+    "_results": ("PointResult", "SweepResult"),
+    "_search": ("SEARCHES",),
+    "_session": ("RETRY_CLASSES", "Session", "SweepOptions"),
+    "_space": ("Space", "SpaceReader"),
+    "_watch": ("STOPPERS",),
+    "_local": ("make_local_executor",),
+}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

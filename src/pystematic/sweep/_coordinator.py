@@ -14,7 +14,6 @@ import time
 
 from pystematic import rundir
 from pystematic._record import record
-from pystematic._words import short
 from pystematic.store import Run
 from pystematic.sweep._executor import Event, Executor, Task
 from pystematic.sweep._objective import Objective, mean_of
@@ -388,7 +387,7 @@ class Coordinator:
         # Counted also while retries go on: what fails alike three times will not be mended by them.
         if self._first_fail_alike():
             self._give_up(
-                f"the first {ALIKE} runs have failed alike ({attempt.error}: {short(self._ends[-1][1], 100)}); "
+                f"the first {ALIKE} runs have failed alike ({attempt.error}: {self._ends[-1][1][:200]}); "
                 "no more are started. Mend the cause, and go on with: " + self._retry_command()
             )
         elif may_retry and job.failures <= self._limits.retries and self.stage == 0:

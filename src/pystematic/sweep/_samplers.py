@@ -1,4 +1,4 @@
-"""Samplers: what proposes the points of a sweep. `Sampler` is the contract; grids are no samplers, their points are known.
+"""What proposes the points of a sweep. `Sampler` is the contract; grids are no samplers, as their points are known.
 
 Knows nothing of runs; is told how good a proposal was.
 """
@@ -8,12 +8,10 @@ from __future__ import annotations
 import abc
 import math
 
-from pystematic.errors import UsageError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from pystematic.sweep._space import Space
@@ -89,26 +87,6 @@ class SobolSampler(Sampler):
             else:
                 shares.append(_generator(f"{self._seed}-{trial}-{index}").random())
         return _point_at(self._space, shares)
-
-
-# By name of ``--search``; each gets the space and a seed.
-SAMPLERS: dict[str, Callable[[Space, int], Sampler]] = {"random": RandomSampler, "sobol": SobolSampler}
-SEARCHES = ("random", "sobol", "tpe")
-
-
-def make_sampler(name: str, space: Space, seed: int) -> Sampler:
-    """Return the sampler of a name.
-
-    Raises:
-        UsageError: there is none, or what it needs is not installed.
-    """
-    if name == "tpe":
-        from pystematic.sweep._optuna import TpeSampler  # imports Optuna
-
-        return TpeSampler(space, seed)
-    if name not in SAMPLERS:
-        raise UsageError(f"--search {name!r}: there are {', '.join(SEARCHES)}.")
-    return SAMPLERS[name](space, seed)
 
 
 def _generator(seed: str) -> random.Random:

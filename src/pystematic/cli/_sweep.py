@@ -1,0 +1,305 @@
+"""``sweep`` of a program: reads its options and the experiment's parameters with many values, and runs the session."""
+
+from __future__ import annotations
+
+import sys
+
+from pystematic._words import did_you_mean, kebab
+from pystematic.cli._help import hanging, options_help, page_width, table, wrap
+from pystematic.cli._output import USAGE_EXIT_CODE, print_json, print_text, print_usage_problems
+from pystematic.cli._program import experiments_there
+from pystematic.declare import Choice, FilePath, Parameter, ParameterSet, Spec
+from pystematic.errors import Error, UsageError
+from pystematic.resolve import Option, OptionReader, Parameters, Word, resolve, tokenize
+from pystematic.sweep import RETRY_CLASSES, SEARCHES, STOPPERS, RunLimits, Session, SpaceReader, SweepOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from pystematic.cli._node import Node
+    from pystematic.resolve import Given, Resolution
+    from pystematic.sweep import Executor, Space
+
+    ResolvePoint = Callable[[dict[str, Given]], Resolution]
+    ResolveFor = Callable[[Node, dict[str, Given]], Resolution]
+
+SWEEP_WORD = "sweep"
+
+
+def parse_size(text: str) -> int:
+    """Read a size: ``8G``, ``500M``, ``2T``, or bytes; powers of 1024.
+
+    Raises:
+        ValueError: it is none.
+    """
+    units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+    bare = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = bare[-1:] if bare[-1:] in "KMGT" else ""
+    number = float(bare.removesuffix(unit))
+    if not 0 < number < 2**60:
+        raise ValueError("expected a size such as 500M or 8G")
+    return int(number * units[unit])
+
+
+def _option(name: str, type: Any, default: Any, help: str, **more: Any) -> Parameter:
+    return Parameter(name, type, default, help=help, where="pystematic", **more)
+
+
+def sweep_spec() -> Spec:
+    """Return the options that stand before the name of the experiment."""
+    from pystematic.declare import Duration
+
+    made = ParameterSet("command 'sweep'")
+    for parameter in (
+        _option("name", str, None, "The sweep's name.", default_help="found by experiment and space"),
+        _option("jobs", int, 1, "How many runs at once."),
+        _option("seeds", int, None, "Run every point with this many seeds, the same for all points."),
+        _option("search", Choice(SEARCHES), None, "Let a sampler propose points, in place of the grid."),
+        _option("trials", int, None, "How many points the sampler proposes.", default_help="20"),
+        _option("search_seed", int, None, "Seed of the sampler.", default_help="drawn"),
+        _option("metric", str, None, "TAG:max or TAG:min, judged by its last value; with @best by the best one.",
+                default_help="that of the experiment"),
+        _option("stop", Choice(tuple(STOPPERS)), None, "End runs early that do worse than others at the same step."),
+        _option("zip", str, None, "X,Y: these parameters advance together. Repeatable.", multiple=True),
+        _option("space", FilePath(str), None, "A file of parameter to value or values (YAML, JSON or TOML)."),
+        _option("points", FilePath(str), None, "A CSV file with one point in each row."),
+        _option("gpus", int, 0, "GPUs for each run."),
+        _option("threads", int, None, "CPU threads of each run.", default_help="cores / jobs"),
+        _option("timeout", Duration(), None, "End a run after this time, as failed."),
+        _option("memory", parse_size, None, "End a run that uses more memory, as failed: 8G."),
+        _option("retries", int, 0, "How often a run that fails is tried again."),
+        _option("retry_oom", bool, False, "Try runs that ran out of memory again too."),
+        _option("fail_fast", bool, False, "Start no more when a run has failed."),
+        _option("reuse", bool, False, "Finished runs from outside the sweep count."),
+        _option("retry", Choice(RETRY_CLASSES), None, "Run those again that ended so.", hidden=True),
+        _option("add", bool, False, "Add the points to the sweep of this name.", hidden=True),
+        _option("yes", bool, False, "Do not ask, whatever the number of points."),
+        _option("dry_run", bool, False, "Print the points, and run nothing."),
+        _option("output", Choice(["text", "json", "csv"]), "text", "How to print the table at the end."),
+    ):  # fmt: skip
+        made.add(parameter)
+    return Spec(made, framework=False)
+
+
+def run_sweep(root: Node, words: Sequence[str], prog: str, exit_on_error: bool, resolve_for: ResolveFor) -> None:
+    """Do what a command line with ``sweep`` says.
+
+    Args:
+        root: the group of all experiments of a program, or one experiment.
+        words: behind ``sweep``.
+        prog: how the program was started, with ``sweep``.
+        exit_on_error: print usage errors and exit; without it they are raised.
+        resolve_for: resolves the parameters of a single run of an experiment.
+
+    Raises:
+        SystemExit: the exit code is not 0.
+        UsageError: wrong usage, with ``exit_on_error=False``.
+    """
+    try:
+        code = _Command(root, words, prog, resolve_for).run()
+    except UsageError as error:
+        if not exit_on_error:
+            raise
+        print_usage_problems(error.problems, prog)
+        raise SystemExit(USAGE_EXIT_CODE) from None
+    except Error as error:
+        if not exit_on_error:
+            raise
+        print(f"pystematic: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    if code:
+        raise SystemExit(code)
+
+
+class _Command:
+    def __init__(self, root: Node, words: Sequence[str], prog: str, resolve_for: ResolveFor) -> None:
+        self._resolve_for = resolve_for
+        self._root = root
+        self._words = list(words)
+        self._prog = prog
+        self._spec = sweep_spec()
+
+    def run(self) -> int:
+        tokens = tokenize(self._words)
+        wants_help = any(isinstance(token, Option) and token.name in ("-h", "--help") for token in tokens)
+        tokens = [token for token in tokens if isinstance(token, Word) or token.name not in ("-h", "--help")]
+        reader = OptionReader()
+        position = reader.read(tokens, self._spec, greedy=False, stop_at_word=True)
+        node, position = self._find(tokens, position)
+        if wants_help:
+            print_text(_help(self._spec, self._prog))
+            return 0
+        if node is None:
+            raise UsageError(
+                [*reader.problems, f"the name of an experiment is missing.{experiments_there(self._root)}"]
+            )
+        resolution = resolve(self._spec, reader.given, problems=reader.problems, lenient=True)
+        options = resolution.parameters
+        values = OptionReader()
+        values.read(tokens[position:], node.spec, greedy=True)
+        values.problems += [f"{word.text!r} belongs to no option." for word in values.words]
+        problems = [*resolution.problems, *values.problems]
+        is_dry = bool(options.get("dry_run"))
+        if values.given.pop("dry_run", None) is not None:
+            is_dry = True
+        space = _read_space(node, values, options, problems)
+        session = _make_session(
+            node, space, options, self._recorded_words(node), lambda given: self._resolve_for(node, given)
+        )
+        if is_dry:
+            _print_dry_run(session, options)
+            return 0
+        return _run(session, node, options)
+
+    def _find(self, tokens: Sequence[Option | Word], position: int) -> tuple[Node | None, int]:
+        node = self._root
+        if node.members is None:  # the command line of one experiment: its name may stand there
+            token = tokens[position] if position < len(tokens) else None
+            return node, position + (isinstance(token, Word) and token.text == node.name)
+        while node.members is not None:
+            if position >= len(tokens):
+                return None, position
+            token = tokens[position]
+            if not isinstance(token, Word) or token.text not in node.members:
+                shown = token.text if isinstance(token, Word) else token.name
+                hint = did_you_mean(shown, node.members) or experiments_there(node)
+                raise UsageError(f"there is no experiment {shown!r}.{hint}")
+            node = node.members[token.text]
+            position += 1
+        return node, position
+
+    def _recorded_words(self, node: Node) -> list[str] | None:
+        """Return the command line for the plan, unless secrets stand in it."""
+        secret = {option for one in node.spec.parameters if one.secret for option in one.options}
+        return None if any(word.partition("=")[0] in secret for word in self._words) else self._words
+
+
+def _read_space(node: Node, values: OptionReader, options: Parameters, problems: Sequence[str]) -> Space:
+    reader = SpaceReader(node.spec, problems)
+    if options.get("points"):
+        reader.add_points(str(options["points"]))
+    reader.add_words(values.given, values.uses)
+    if options.get("space"):
+        reader.add_file(str(options["space"]))
+    return reader.finish(reader.zip(options.get("zip") or ()))
+
+
+def _make_session(
+    node: Node,
+    space: Space,
+    options: Parameters,
+    words: list[str] | None,
+    resolve_point: Callable[[dict[str, Given]], Resolution],
+) -> Session:
+    limits = RunLimits(
+        timeout_s=options["timeout"],
+        memory_bytes=options["memory"],
+        gpus=options["gpus"],
+        threads=options["threads"],
+        retries=options["retries"],
+        retries_oom=options["retry_oom"],
+        fail_fast=options["fail_fast"],
+    )
+    asked = SweepOptions(
+        name=options["name"],
+        seeds=options["seeds"],
+        search=options["search"],
+        search_seed=options["search_seed"],
+        trials=options["trials"],
+        metric=options["metric"],
+        stop=options["stop"],
+        reuse=options["reuse"],
+        yes=options["yes"],
+        again=options["retry"],
+        add=options["add"],
+        limits=limits,
+    )
+    experiment: Any = node
+    return Session(experiment, space, asked, resolve_point, words)
+
+
+def _run(session: Session, node: Node, options: Parameters) -> int:
+    from pystematic.cli._sweep_display import make_display
+    from pystematic.cli._sweep_table import print_result
+
+    jobs = int(options["jobs"])
+    if jobs < 1:
+        raise UsageError(f"--jobs {jobs}: give at least 1.")
+    display = make_display(session)
+    code = session.run(executor_maker(node, jobs, int(options["gpus"])), display)
+    print_result(session.result(), str(options["output"]))
+    return code
+
+
+def executor_maker(node: Any, jobs: int, gpus: int) -> Callable[[], Executor]:
+    """Return what makes the executor of this machine."""
+
+    def make() -> Executor:
+        from pystematic.sweep import make_local_executor  # processes: only where something is run
+
+        made: Executor = make_local_executor(node, jobs=jobs, gpus=gpus)
+        return made
+
+    return make
+
+
+def _print_dry_run(session: Session, options: Parameters) -> None:
+    rows = [("parameter", "values", ""), *session.space.describe()]
+    points = [point.values for point, _ in session.new_points]
+    if options["output"] == "json":
+        print_json({"name": session.plan.name, "points": points, "runs": session.count * session.seed_count})
+        return
+    lines = [table(rows), "", *describe_size(session)]
+    if points:
+        names = list(dict.fromkeys(name for values in points for name in values))
+        shown = [names, *([_cell(values.get(name)) for name in names] for values in points)]
+        lines += ["", table(shown)]
+    print_text("\n".join(lines))
+
+
+def _cell(plain: object) -> str:
+    from pystematic.terminal import format_cell
+
+    return format_cell(plain)
+
+
+def describe_size(session: Session) -> list[str]:
+    """Return how much there is to run, in sentences."""
+    points = "1 point" if session.count == 1 else f"{session.count} points"
+    seeds = f", {session.seed_count} seeds each" if session.seed_count > 1 else ""
+    total = session.count * session.seed_count
+    lines = [f"Sweep {session.plan.name}: {points}{seeds}, {'1 run' if total == 1 else f'{total} runs'} in all."]
+    if session.repeated:
+        lines.append(f"{session.repeated} points stand in the space twice, and are run once.")
+    return lines
+
+
+def _help(spec: Spec, prog: str) -> str:
+    width = page_width()
+    lines = [*hanging(f"Usage: {prog} ", "[SWEEP OPTIONS] EXPERIMENT [PARAMETERS]", width), ""]
+    lines += wrap("Run an experiment many times: every combination of the values that its parameters are given.", width)
+    lines += ["", *(line.replace("Parameters:", "Sweep options:") for line in options_help(spec, width, {}))]
+    lines += ["Values of a parameter:"]
+    for head, text in _VALUES:
+        lines += hanging(f"  {head:<32}", text, width)
+    lines += [
+        "",
+        *wrap(f"The same command again goes on where it was. See also 'pystematic {SWEEP_WORD} --help'.", width),
+    ]
+    return "\n".join(lines)
+
+
+_VALUES = (
+    ("a,b,c", "each of them; for lists each use of the option is one value"),
+    ("2..6, 0..100:step=10", "whole numbers, both ends included"),
+    ("0..1:n=5, 1e-4..1e-1:log:n=4", "that many numbers of a range"),
+    ("0..1, 1e-4..1e-1:log", "a range for --search"),
+    ("=a,b", "the text itself"),
+)
+
+
+def option_names() -> list[str]:
+    """Return the options of a sweep, for completion."""
+    return [f"--{kebab(parameter.name)}" for parameter in sweep_spec().parameters if not parameter.hidden]

@@ -1,0 +1,470 @@
+"""`Session`: one call of a sweep. Finds or begins the plan, checks all points, and lets a coordinator run them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from pystematic import rundir
+from pystematic._record import record
+from pystematic._words import kebab
+from pystematic.declare import OMITTED, Spec
+from pystematic.errors import NotFoundError, UsageError
+from pystematic.resolve import Given, Parameters, plain_parameters
+from pystematic.rundir import SweepDir
+from pystematic.store import runs
+from pystematic.sweep._coordinator import Coordinator, Listener, RunLimits
+from pystematic.sweep._identity import SEED_NAME, key_of, run_key
+from pystematic.sweep._objective import Objective, parse_objective
+from pystematic.sweep._plan import Plan, PlannedPoint, checked_sweep_name, find_plan, point_lines
+from pystematic.sweep._points import PointMaker
+from pystematic.sweep._results import DONE, SweepResult
+from pystematic.sweep._samplers import Sampler
+from pystematic.sweep._search import make_sampler
+from pystematic.sweep._space import Block, Space
+from pystematic.sweep._watch import MetricWatch, make_stopper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Protocol
+
+    from pystematic.sweep._executor import Executor
+    from pystematic.sweep._points import Resolve
+
+    class SweepTarget(Protocol):
+        """The experiment of a sweep."""
+
+        metric: str | None
+
+        @property
+        def full_name(self) -> str: ...
+
+        @property
+        def spec(self) -> Spec: ...
+
+
+MOST_WITHOUT_QUESTION = 1000
+DEFAULT_TRIALS = 20
+RETRY_CLASSES = ("all", "failed", "lost", "oom", "timeout")
+
+
+@record
+class SweepOptions:
+    """What is asked of a sweep beside its space; the names are those of the command line.
+
+    ``again`` names the runs that are to be run once more, ``add`` says that the points are added to the sweep ``name``.
+    """
+
+    name: str | None = None
+    seeds: int | None = None
+    search: str | None = None
+    search_seed: int | None = None
+    trials: int | None = None
+    metric: str | None = None
+    stop: str | None = None
+    reuse: bool = False
+    yes: bool = False
+    again: str | None = None
+    add: bool = False
+    limits: RunLimits = RunLimits()
+
+
+class Session:
+    """One call of a sweep. Making it checks everything that can be checked before the first run.
+
+    Args:
+        experiment: what is run.
+        space: what is tried.
+        options: what is asked beside it.
+        resolve: resolves the parameters of a single run.
+        words: the command line behind ``sweep``, for `retry` and `add`; None where it holds secrets, or from code.
+
+    Raises:
+        UsageError: whatever does not fit.
+
+    Attributes:
+        plan: of the sweep; claimed by `run` only.
+        output_dir: the folder of the runs.
+        objective: judges the runs, or None.
+        new_points: points that the plan lacks, with their values.
+    """
+
+    def __init__(
+        self,
+        experiment: SweepTarget,
+        space: Space,
+        options: SweepOptions,
+        resolve: Resolve,
+        words: Sequence[str] | None = None,
+    ) -> None:
+        self.experiment = experiment
+        self.options = options
+        self._words = None if words is None else list(words)
+        self.space, self._first_seed = _without_single_seed(space, options)
+        self._resolve = resolve
+        self._own_seed = any(axis.name == SEED_NAME for axis in self.space.axes)
+        self._check_options()
+        self.objective = self._find_objective()
+        self.output_dir = self._find_output_dir()
+        self._space_plain = _plain_space(experiment.spec, self.space)
+        self._space_key = key_of(
+            {
+                "experiment": experiment.full_name,
+                "space": self._space_plain,
+                "search": options.search,
+                "seeds": options.seeds is not None,
+                "seed": self._first_seed,
+            }
+        )
+        self.plan = self._find_plan()
+        self._seeds = self._find_seeds()
+        self._maker = PointMaker(
+            experiment.full_name,
+            experiment.spec,
+            resolve,
+            self.space.settings,
+            self._sources(),
+            self._seeds,
+            self._own_seed,
+        )
+        self._base_key = self._maker.base_key()
+        self.new_points: list[tuple[PlannedPoint, Mapping[str, Any]]] = []
+        self.repeated = 0
+        self._plan_points()
+
+    # -- what is asked -------------------------------------------------------------------------------------------
+
+    def _check_options(self) -> None:
+        options = self.options
+        problems = []
+        if self.space.ranges and options.search is None:
+            names = ", ".join(f"--{kebab(axis.name)}" for axis in self.space.ranges)
+            problems.append(
+                f"{names}: a range without a number of values needs --search random, sobol or tpe; "
+                "or say how many values it has (:n=5)."
+            )
+        if options.search is None and (options.trials is not None or options.search_seed is not None):
+            problems.append("--trials and --search-seed belong to --search.")
+        if options.seeds is not None and options.seeds < 1:
+            problems.append(f"--seeds {options.seeds}: give at least 1.")
+        if options.trials is not None and options.trials < 1:
+            problems.append(f"--trials {options.trials}: give at least 1.")
+        if options.seeds is not None and self._own_seed:
+            problems.append("--random-seed has several values, and --seeds is given. Give one of them.")
+        count = self.space.count
+        if options.search is None and count is not None and count > MOST_WITHOUT_QUESTION and not options.yes:
+            problems.append(f"the grid has {count} points. If that is meant, say --yes; --dry-run shows the space.")
+        if options.add and options.name is None:
+            problems.append("--add needs the --name of a sweep.")
+        if problems:
+            raise UsageError(problems)
+
+    def _find_objective(self) -> Objective | None:
+        if self.options.metric is not None:
+            return parse_objective(self.options.metric)
+        if self.experiment.metric is not None:
+            return parse_objective(self.experiment.metric, "metric")
+        if self.options.search == "tpe" or self.options.stop is not None:
+            what = "--search tpe" if self.options.search == "tpe" else "--stop"
+            raise UsageError(
+                f"{what} needs to know what is good: --metric TAG:max or TAG:min, or metric= of the experiment."
+            )
+        return None
+
+    def _find_output_dir(self) -> str:
+        first = next(self.space.grid()) if self.space.count != 0 else {}
+        given = dict(self.space.settings)
+        given.update({name: Given("sweep", plain=value, exact=True) for name, value in first.items()})
+        resolution = self._resolve({name: one for name, one in given.items() if name == "output_dir"})
+        return str(resolution.parameters.get("output_dir") or "output")
+
+    def _find_plan(self) -> Plan:
+        name = self.options.name
+        if name is not None:
+            plan = Plan(SweepDir(self.output_dir, checked_sweep_name(name))).read()
+            if self.options.add:
+                self._check_addable(plan)
+            elif plan.exists and plan.state.sweep.get("space_key") != self._space_key:
+                raise UsageError(
+                    f"--name {name}: the sweep '{name}' is one of another space or experiment. Give this one another "
+                    f"name, or add points to that one: pystematic sweep add {name} PARAMETERS"
+                )
+            return plan
+        found = find_plan(self.output_dir, self.experiment.full_name, self._space_key)
+        if found is not None:
+            return found.read()
+        return Plan(SweepDir(self.output_dir, f"{self.experiment.full_name}-{self._space_key[:6]}")).read()
+
+    def _check_addable(self, plan: Plan) -> None:
+        if not plan.exists:
+            raise NotFoundError(f"there is no sweep {plan.name!r} in {self.output_dir!r}.")
+        if plan.state.sweep.get("experiment") != self.experiment.full_name:
+            raise UsageError(f"the sweep '{plan.name}' is one of {plan.state.sweep.get('experiment')!r}.")
+        if self.space.ranges:
+            raise UsageError("points are added as lists of values, not as a range. Give --trials more to search on.")
+
+    def _find_seeds(self) -> list[int]:
+        if self._own_seed:
+            return []
+        recorded = self.plan.state.sweep.get("random_seed")
+        if self.options.add:
+            return list(self.plan.state.session.get("seeds") or [])
+        if self.options.seeds is not None:
+            first = 1 if self._first_seed is None else self._first_seed
+            return [first + i for i in range(self.options.seeds)]
+        if self._first_seed is not None:
+            return [self._first_seed]
+        if isinstance(recorded, int):
+            return [recorded]
+        return [int.from_bytes(os.urandom(4), "big")]
+
+    def _sources(self) -> dict[str, str]:
+        varying = set(self.space.varying)
+        return {name: source for name, source in self.space.sources().items() if name not in varying}
+
+    # -- the points ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether the plan holds all points already, so that none has to be checked again."""
+        state = self.plan.state
+        is_known = state.sweep.get("space_key") == self._space_key and state.session.get("base_key") == self._base_key
+        return self.plan.exists and is_known and bool(state.points)
+
+    def _plan_points(self) -> None:
+        if self.options.search is not None:
+            self._check_corners()
+            return
+        if self.is_planned and not self.options.add:
+            return
+        known = dict.fromkeys(self.plan.state.points)
+        problems: list[str] = []
+        number = len(known)
+        for values in self.space.grid():
+            try:
+                point, _ = self._maker.plan(values, number)
+            except UsageError as error:
+                problems += [problem for problem in error.problems if problem not in problems]
+                if len(problems) > 10:
+                    break
+                continue
+            if point.key in known:
+                self.repeated += 1
+                continue
+            known[point.key] = None
+            self.new_points.append((point, values))
+            number += 1
+        if problems:
+            raise UsageError(problems)
+
+    def _check_corners(self) -> None:
+        """Check one point of a space whose points are not known yet."""
+        assert self.options.search is not None
+        make_sampler(self.options.search, self.space, 0)  # says what is missing for it
+        values = make_sampler("random", self.space, 0).ask(0)
+        self._maker.plan(values, 0)
+
+    @property
+    def count(self) -> int:
+        """How many points there are, or will be."""
+        if self.options.search is not None:
+            return self._trials
+        return len(self.plan.state.points) + len(self.new_points)
+
+    @property
+    def seed_count(self) -> int:
+        """How many runs there are of each point."""
+        return 1 if self._own_seed else len(self._seeds)
+
+    @property
+    def _trials(self) -> int:
+        recorded = self.plan.state.session.get("trials")
+        return self.options.trials or (recorded if isinstance(recorded, int) else DEFAULT_TRIALS)
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def run(self, make_executor: Callable[[], Executor], listener: Listener) -> int:
+        """Run what is to be run; return the exit code.
+
+        Args:
+            make_executor: makes what makes the runs; called when something is to be run.
+            listener: looks on.
+
+        Raises:
+            ExperimentError: another process runs this sweep.
+            RunDirectoryError: the output folder cannot be written.
+        """
+        executor = make_executor()  # before anything is opened, since it may fork
+        try:
+            self.plan.claim()
+            self._write_first_lines()
+            if executor.notice:
+                listener.note(executor.notice)
+            sampler = self._make_sampler()
+            coordinator = Coordinator(
+                self.plan,
+                self._maker,
+                executor,
+                self.options.limits,
+                self.objective,
+                listener,
+                sampler=sampler,
+                trials=self._trials,
+                watch=self._make_watch(),
+                typed={point.key: values for point, values in self.new_points},
+            )
+            return coordinator.run()
+        finally:
+            executor.close()
+            self.plan.close()
+
+    def result(self) -> SweepResult:
+        """Return what has come of the sweep so far."""
+        return SweepResult(Plan(self.plan.dir).read(), self.objective)
+
+    def _write_first_lines(self) -> None:
+        lines: list[dict[str, Any]] = []
+        state = self.plan.state  # read anew by the claim
+        main = sys.modules.get("__main__")
+        if not self.plan.exists:
+            search_seed = self.options.search_seed
+            lines.append(
+                {
+                    "kind": "sweep",
+                    "schema": 1,
+                    "name": self.plan.name,
+                    "experiment": self.experiment.full_name,
+                    "created_at": rundir.format_time(time.time()),
+                    "space": self._space_plain,
+                    "space_key": self._space_key,
+                    "own_seed": self._own_seed,
+                    "random_seed": self._seeds[0] if self._seeds and self.options.seeds is None else None,
+                    "search": self.options.search,
+                    "search_seed": int.from_bytes(os.urandom(4), "big") if search_seed is None else search_seed,
+                    "program": getattr(main, "__file__", None),
+                }
+            )
+        elif self.options.add:
+            lines.append({"kind": "space", "space": self._space_plain})
+        lines.append(self._session_line())
+        lines += point_lines(point for point, _ in self.new_points if point.key not in state.points)
+        self.plan.write(*lines, fsync=True)
+        if self.options.again is not None:
+            self.plan.write({"kind": "again", "runs": self._runs_again(self.options.again)})
+        if self.options.reuse:
+            self._reuse()
+
+    def _session_line(self) -> dict[str, Any]:
+        former = self.plan.state.session
+        seeds = self._seeds
+        return {
+            "kind": "session",
+            "at": time.time(),
+            "objective": None if self.objective is None else self.objective.text,
+            "seeds": seeds,
+            "trials": self._trials if self.options.search is not None else former.get("trials"),
+            # Of points that were added the base is not that of the sweep's own command.
+            "base_key": former.get("base_key") if self.options.add else self._base_key,
+            "words": former.get("words") if self.options.add or self.options.again else self._words,
+            "host": rundir.host_name(),
+            "pid": os.getpid(),
+        }
+
+    def _make_sampler(self) -> Sampler | None:
+        if self.options.search is None:
+            return None
+        seed = self.options.search_seed
+        recorded = self.plan.state.sweep.get("search_seed")
+        return make_sampler(self.options.search, self.space, int(recorded or 0) if seed is None else seed)
+
+    def _make_watch(self) -> MetricWatch | None:
+        if self.options.stop is None or self.objective is None:
+            return None
+        earlier = [
+            (os.path.abspath(self.plan.dir.output_dir / one.run_dir), one.seed)
+            for attempts in self.plan.state.attempts.values()
+            for one in attempts
+            if one.run_dir is not None and one.status in DONE
+        ]
+        return MetricWatch(make_stopper(self.options.stop), self.objective, earlier)
+
+    def _runs_again(self, which: str) -> list[list[Any]]:
+        """Return the points and seeds of the runs of a class; of all that did not complete, pruned ones excepted."""
+        found: list[list[Any]] = []
+        for slot, attempts in self.plan.state.attempts.items():
+            newest = attempts[-1]
+            status = newest.status or "lost"
+            fits = {
+                "all": status not in DONE,
+                "failed": status == "failed",
+                "lost": status == "lost",
+                "oom": status == "failed" and newest.error == "oom",
+                "timeout": status == "failed" and newest.error == "timeout",
+            }
+            if fits[which]:
+                found.append(list(slot))
+        return found
+
+    def _reuse(self) -> None:
+        """Take completed runs from outside the sweep for those of the plan that they are equal to."""
+        wanted: dict[str, tuple[str, int | None]] = {}
+        for point in self.plan.state.points.values():
+            slots = [(point.key, seed) for seed in ([None] if self._own_seed else self._seeds)]
+            if all(self.plan.state.newest(slot) is not None for slot in slots):
+                continue
+            wanted.update(zip(self._maker.keys(point), slots, strict=True))
+        names = {parameter.name for parameter in self.experiment.spec.parameters if parameter.identity}
+        lines: list[dict[str, Any]] = []
+        number = self.plan.state.next_number
+        for run in runs(self.output_dir):
+            if run.experiment != self.experiment.full_name or run.status != "completed":
+                continue
+            plain = {name: value for name, value in run.plain_params.items() if name in names}
+            key = run_key(run.experiment, plain)
+            slot = wanted.pop(key, None)
+            if slot is None or self.plan.state.newest(slot) is not None:
+                continue
+            value = None if self.objective is None else self.objective.value_of(run)
+            path = os.path.relpath(run.path, self.output_dir).replace(os.sep, "/")
+            begin = {"kind": "start", "number": number, "key": key, "point": slot[0], "seed": slot[1], "resume": None}
+            end = {"kind": "end", "number": number, "run_dir": path, "status": "completed", "objective": value}
+            metric = None if self.objective is None else self.objective.text
+            lines += [begin, {**end, "metric": metric, "reused": True}]
+            number += 1
+        self.plan.write(*lines)
+
+
+def _without_single_seed(space: Space, options: SweepOptions) -> tuple[Space, int | None]:
+    """Take the one seed that is given for all points out of the space: it is what seeds are counted from."""
+    for block in space.blocks:
+        axis = block.axes[0]
+        if len(block.axes) == 1 and axis.name == SEED_NAME and len(axis.values) == 1 and axis.values[0] is not OMITTED:
+            blocks = [other for other in space.blocks if other is not block]
+            return Space(blocks, space.ranges, space.settings), int(axis.values[0])
+    return space, None
+
+
+def _plain_space(spec: Spec, space: Space) -> list[Any]:
+    """Return a space as JSON holds it."""
+    return [_plain_block(spec, block) for block in space.blocks] + [
+        {axis.name: {"low": axis.range.low, "high": axis.range.high, "log": axis.range.log}}
+        for axis in space.ranges
+        if axis.range is not None
+    ]
+
+
+def _plain_block(spec: Spec, block: Block) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for axis in block.axes:
+        if isinstance(axis.values, range):
+            plain[axis.name] = {"from": axis.values.start, "to": axis.values.stop - 1, "step": axis.values.step}
+            continue
+        values = []
+        for value in axis.values:
+            found = {} if value is OMITTED else plain_parameters(spec, Parameters({axis.name: value}))
+            # A field of a class of a union counts only beside the choice of that class.
+            values.append(found.get(axis.name, None if value is OMITTED else repr(value)))
+        plain[axis.name] = values
+    return plain

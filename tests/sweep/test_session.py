@@ -1,0 +1,329 @@
+"""A sweep from its space to its end, and again: what is started, served, resumed, retried, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pystematic import rundir
+from pystematic.declare import Parameter
+from pystematic.errors import ExperimentError, UsageError
+from pystematic.sweep import Plan, RunLimits, SweepResult
+from tests.sweep.builders import Notes, Outcome, RecordingExecutor, Target, session_of, spec_of
+
+
+def target(metric: str | None = "loss:min") -> Target:
+    return Target(spec_of(Parameter("lr", float, 0.1), Parameter("layers", int, 2)), metric)
+
+
+Ends = Callable[[Mapping[str, Any]], Outcome | None]
+
+
+def completes(values: Mapping[str, Any]) -> Outcome:
+    return Outcome(loss=float(values.get("lr", 0.0)) + values["random_seed"] % 100)
+
+
+def fails(values: Mapping[str, Any]) -> Outcome:
+    return Outcome("failed", error=("ValueError", f"no way to use {values.get('lr')}"))
+
+
+class Done:
+    """How a session ended."""
+
+    def __init__(self, line: str, outcome: Ends = completes, slots: int = 1, **options: Any) -> None:
+        self.session = session_of(target(), line, "out", **options)
+        self.executor = RecordingExecutor("out", outcome, slots)
+        self.notes = Notes()
+        self.code = self.session.run(lambda: self.executor, self.notes)
+        self.started = [task.values.get("lr") for task in self.executor.tasks]
+        self.result = self.session.result()
+
+
+def test_every_point_of_a_grid_is_run_in_its_order() -> None:
+    done = Done("--lr 0.1,0.2 --layers 1..2")
+    assert done.code == 0
+    assert done.executor.is_closed
+    assert [(task.values["lr"], task.values["layers"]) for task in done.executor.tasks] == [
+        (0.1, 1),
+        (0.1, 2),
+        (0.2, 1),
+        (0.2, 2),
+    ]
+    assert done.result.counts == {"completed": 4}
+    assert len({task.values["random_seed"] for task in done.executor.tasks}) == 1
+
+
+def test_as_many_run_at_once_as_there_are_slots() -> None:
+    assert Done("--lr 0..1:n=7", slots=3).executor.most == 3
+
+
+def test_the_same_command_again_serves_what_is_finished() -> None:
+    first = Done("--lr 0.1,0.2")
+    again = Done("--lr 0.1,0.2")
+    assert again.started == []
+    assert again.code == 0
+    assert again.session.plan.name == first.session.plan.name
+    assert again.result.counts == {"completed": 2}
+
+
+def test_a_finished_run_whose_directory_is_gone_is_run_again() -> None:
+    import shutil
+
+    first = Done("--lr 0.1,0.2")
+    shutil.rmtree(first.result.runs()[1].path)
+    assert Done("--lr 0.1,0.2").started == [0.2]
+
+
+def test_every_point_is_run_with_the_same_seeds_and_judged_by_their_mean() -> None:
+    done = Done("--lr 0.1,0.2", seeds=3)
+    assert [task.values["random_seed"] for task in done.executor.tasks] == [1, 2, 3, 1, 2, 3]
+    best = done.result.best
+    assert best is not None
+    assert best.values == {"lr": 0.1}
+    assert len(best.objectives) == 3
+    assert [best.mean, best.std] == pytest.approx([2.1, 1.0])
+
+
+def test_more_seeds_add_runs_to_the_points_that_are_there() -> None:
+    Done("--lr 0.1,0.2", seeds=1)
+    assert [task.values["random_seed"] for task in Done("--lr 0.1,0.2", seeds=2).executor.tasks] == [2, 2]
+
+
+def test_a_failed_run_makes_the_exit_code_1_until_it_is_retried() -> None:
+    def outcome(values: Mapping[str, Any]) -> Outcome:
+        return fails(values) if values["lr"] == 0.2 else completes(values)
+
+    first = Done("--lr 0.1,0.2,0.3", outcome)
+    assert (first.code, first.result.counts) == (1, {"completed": 2, "failed": 1})
+    again = Done("--lr 0.1,0.2,0.3", outcome)
+    assert (again.code, again.started) == (1, [])
+    retried = Done("--lr 0.1,0.2,0.3", again="failed")
+    assert (retried.code, retried.started) == (0, [0.2])
+    assert len(os.listdir("out/train")) == 4  # the failed one is kept
+
+
+def test_a_retry_takes_only_its_class() -> None:
+    def outcome(values: Mapping[str, Any]) -> Outcome:
+        kinds = {0.1: "oom", 0.2: "ValueError", 0.3: "timeout"}
+        return Outcome("failed", error=(kinds[values["lr"]], str(values["lr"])))
+
+    Done("--lr 0.1,0.2,0.3", outcome)
+    assert Done("--lr 0.1,0.2,0.3", again="oom").started == [0.1]
+    assert Done("--lr 0.1,0.2,0.3", again="timeout").started == [0.3]
+    assert Done("--lr 0.1,0.2,0.3", again="all").started == [0.2]
+
+
+def test_retries_are_made_at_once_but_not_of_runs_without_memory() -> None:
+    tried: list[float] = []
+
+    def outcome(values: Mapping[str, Any]) -> Outcome:
+        tried.append(values["lr"])
+        kind = "oom" if values["lr"] == 0.2 else "ValueError"
+        return completes(values) if tried.count(values["lr"]) == 2 else Outcome("failed", error=(kind, str(tried)))
+
+    done = Done("--lr 0.1,0.2,0.3", outcome, limits=RunLimits(retries=1))
+    assert tried == [0.1, 0.1, 0.2, 0.3, 0.3]
+    assert done.result.counts == {"completed": 2, "failed": 1}
+
+
+def test_the_sweep_stops_when_its_first_three_runs_fail_alike() -> None:
+    done = Done("--lr 0..1:n=9", fails)
+    assert (done.code, len(done.started)) == (1, 3)
+    (note,) = done.notes.texts
+    assert note.startswith("the first 3 runs have failed alike (ValueError: no way to use 0.25); no more are started.")
+
+
+def test_three_failures_behind_a_success_do_not_stop_it() -> None:
+    def outcome(values: Mapping[str, Any]) -> Outcome:
+        return completes(values) if values["lr"] == 0.0 else fails(values)
+
+    assert len(Done("--lr 0..1:n=9", outcome).started) == 9
+
+
+def test_fail_fast_starts_no_more_and_ends_what_runs() -> None:
+    def outcome(values: Mapping[str, Any]) -> Outcome | None:
+        return fails(values) if values["lr"] == 0.1 else None
+
+    done = Done("--lr 0.2,0.1,0.3", outcome, slots=2, limits=RunLimits(fail_fast=True))
+    assert (done.code, done.started) == (1, [0.2, 0.1])
+    assert done.result.counts == {"interrupted": 1, "failed": 1, "planned": 1}
+
+
+def test_interrupted_runs_are_run_again_in_a_new_directory_without_a_checkpoint() -> None:
+    Done("--lr 0.1,0.2", lambda values: Outcome("interrupted") if values["lr"] == 0.1 else completes(values))
+    again = Done("--lr 0.1,0.2")
+    assert [(task.values["lr"], task.resume) for task in again.executor.tasks] == [(0.1, None)]
+
+
+def test_interrupted_runs_with_a_whole_checkpoint_go_on_in_their_directory() -> None:
+    first = Done("--lr 0.1", lambda values: Outcome("interrupted"))
+    run = first.result.runs()[0]
+    write_checkpoint(run.path)
+    again = Done("--lr 0.1")
+    assert [task.resume for task in again.executor.tasks] == [str(run.path)]
+    assert again.code == 0
+
+
+def write_checkpoint(path: Path) -> None:
+    run_dir = rundir.RunDir(path)
+    run_dir.checkpoints_dir.mkdir()
+    file = run_dir.checkpoints_dir / "checkpoint-1.json"
+    file.write_text("{}", encoding="utf-8")
+    entry = {"id": "1", "file": file.name, "size": 2, "sha256": rundir.file_sha256(str(file)), "step": 1}
+    rundir.write_manifest(run_dir, [entry])
+
+
+@pytest.mark.parametrize("has_run_line", [True, False])
+def test_runs_of_a_killed_coordinator_are_found_by_the_plan_or_by_their_records(has_run_line: bool) -> None:
+    first = Done("--lr 0.1,0.2")
+    plan = first.session.plan.dir.plan_file
+    lines = [json.loads(line) for line in plan.read_text(encoding="utf-8").splitlines()]
+    kept = [line for line in lines if line["kind"] != "end" and (has_run_line or line["kind"] != "run")]
+    plan.write_text("".join(json.dumps(line) + "\n" for line in kept) + '{"kind":"en', encoding="utf-8")
+    again = Done("--lr 0.1,0.2")
+    assert (again.code, again.started) == (0, [])
+    assert again.result.counts == {"completed": 2}
+    assert [run.id for run in again.result.runs()] == [run.id for run in first.result.runs()]
+
+
+def test_a_start_without_a_record_is_made_up_for() -> None:
+    first = Done("--lr 0.1,0.2")
+    first.session.plan.dir.plan_file.write_text(
+        "".join(
+            line
+            for line in first.session.plan.dir.plan_file.read_text(encoding="utf-8").splitlines(keepends=True)
+            if '"kind":"end"' not in line and '"kind":"run"' not in line
+        ),
+        encoding="utf-8",
+    )
+    for run in first.result.runs():
+        run.dir.run_file.unlink()
+    assert Done("--lr 0.1,0.2").started == [0.1, 0.2]
+
+
+def test_a_second_coordinator_is_refused_by_the_name_of_the_first() -> None:
+    done = Done("--lr 0.1")
+    plan = Plan(done.session.plan.dir)
+    plan.claim()
+    try:
+        with pytest.raises(ExperimentError, match=f"^the sweep '{plan.name}' is being run by process {os.getpid()} on"):
+            Done("--lr 0.1")
+    finally:
+        plan.close()
+
+
+def test_the_claim_of_a_dead_process_is_taken_over() -> None:
+    done = Done("--lr 0.1")
+    identity = {**rundir.process_identity(), "start_time": "0"}
+    claim = done.session.plan.dir.claim_file(1)
+    claim.write_text(json.dumps({"host": rundir.host_name(), "pid": identity}), encoding="utf-8")
+    assert Done("--lr 0.1").code == 0
+    assert done.session.plan.dir.claim_numbers() == []
+
+
+def test_a_name_with_another_space_is_refused_and_points_to_add() -> None:
+    Done("--lr 0.1", name="study")
+    with pytest.raises(UsageError, match=r"^--name study: the sweep 'study' is one of another space or experiment"):
+        Done("--lr 0.2", name="study")
+    added = Done("--lr 0.1,0.2", name="study", add=True)
+    assert added.started == [0.2]
+    assert added.result.counts == {"completed": 2}
+    assert Done("--lr 0.1", name="study").started == []
+
+
+def test_a_sweep_is_asked_to_end_by_a_file() -> None:
+    def outcome(values: Mapping[str, Any]) -> Outcome | None:
+        if values["lr"] == 0.1:
+            session = session_of(target(), "--lr 0.1,0.2,0.3", "out")
+            session.plan.dir.stop_file.write_text('{"now": false}', encoding="utf-8")
+        return completes(values)
+
+    done = Done("--lr 0.1,0.2,0.3", outcome)
+    assert (done.code, done.started) == (130, [0.1])
+    assert Done("--lr 0.1,0.2,0.3").started == [0.2, 0.3]
+
+
+def test_finished_runs_from_outside_count_with_reuse() -> None:
+    Done("--lr 0.1,0.2", name="first", seeds=1)
+    folder = rundir.RunDir(Path("out/train") / sorted(os.listdir("out/train"))[0])
+    for name in os.listdir("out/train"):
+        run_dir = rundir.RunDir(Path("out/train") / name)
+        content = rundir.format_parameters(plain(0.1 if run_dir.path == folder.path else 0.2, 1))
+        run_dir.parameters_file.write_text(content, encoding="utf-8")
+    done = Done("--lr 0.1,0.2,0.3", name="second", seeds=1, reuse=True)
+    assert done.started == [0.3]
+
+
+def plain(lr: float, seed: int) -> dict[str, Any]:
+    from pystematic.sweep._identity import plain_identity
+
+    made = target()
+    resolution = made.resolve({})
+    return {**plain_identity(made.spec, resolution.parameters), "lr": lr, "random_seed": seed}
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "problem"),
+    [
+        (
+            "--lr 0..1",
+            {},
+            "--lr: a range without a number of values needs --search random, sobol or tpe; or say how many values it "
+            "has (:n=5).",
+        ),
+        ("--lr 0..1:n=1001", {}, "the grid has 1001 points. If that is meant, say --yes; --dry-run shows the space."),
+        (
+            "--random-seed 1,2",
+            {"seeds": 2},
+            "--random-seed has several values, and --seeds is given. Give one of them.",
+        ),
+        ("--lr 1", {"trials": 3}, "--trials and --search-seed belong to --search."),
+        ("--lr 1", {"name": "a/b"}, "--name 'a/b': it becomes a folder. Use letters, digits, '-', '_' and '.'."),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_the_first_run(line: str, options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        session_of(target(), line, "out", **options)
+    assert refused.value.problems == (problem,)
+    assert not os.path.exists("out")
+
+
+def test_an_objective_without_a_direction_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^--metric 'loss': expected a metric with its direction"):
+        session_of(target(), "--lr 1", "out", metric="loss")
+
+
+@pytest.mark.parametrize("search", ["random", "sobol"])
+def test_a_sampler_proposes_as_many_points_as_there_are_trials(search: str) -> None:
+    first = Done("--lr 0..1 --layers 1..3", search=search, trials=5, search_seed=1)
+    assert len({task.values["lr"] for task in first.executor.tasks}) == 5
+    more = Done("--lr 0..1 --layers 1..3", search=search, trials=8, search_seed=1)
+    assert len(more.started) == 3
+    import shutil
+
+    shutil.rmtree("out")
+    assert (
+        Done("--lr 0..1 --layers 1..3", search=search, trials=8, search_seed=1).started == first.started + more.started
+    )
+
+
+def test_a_sampler_ends_when_a_finite_space_is_used_up() -> None:
+    done = Done("--layers 1..4", search="random", trials=50, search_seed=1)
+    assert sorted(task.values["layers"] for task in done.executor.tasks) == [1, 2, 3, 4]
+    assert done.notes.texts == ["the sampler proposes nothing new: 4 points are all that it finds in this space."]
+
+
+def test_a_plan_that_is_cut_at_any_byte_can_be_gone_on_with() -> None:
+    first = Done("--lr 0.1,0.2")
+    path = first.session.plan.dir.plan_file
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 97):
+        path.write_bytes(whole[:size])
+        SweepResult(Plan(first.session.plan.dir).read())
+    path.write_bytes(whole[: len(whole) // 2])
+    assert Done("--lr 0.1,0.2").result.counts == {"completed": 2}
