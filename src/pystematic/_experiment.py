@@ -195,8 +195,12 @@ class Experiment:
 
         return start_process(self, {**dict(params or {}), **more})
 
-    def resolve(self, values: Mapping[str, Any], source: str = "code") -> Resolution:
+    def resolve(self, values: Mapping[str, Any], source: str | Mapping[str, str] = "code") -> Resolution:
         """Check values as `run` does, without running anything.
+
+        Args:
+            values: by name.
+            source: who set them; or who set which, ``code`` where a name is missing.
 
         Raises:
             UsageError: names or values that do not fit.
@@ -204,7 +208,8 @@ class Experiment:
         from pystematic.cli import resolve_for
 
         __tracebackhide__ = True
-        given = {name: Given(source, plain=value) for name, value in values.items()}
+        sources = dict.fromkeys(values, source) if isinstance(source, str) else source
+        given = {name: Given(sources.get(name, "code"), plain=value) for name, value in values.items()}
         resolution = resolve_for(self, given)
         if resolution.problems:
             raise UsageError(resolution.problems)

@@ -16,14 +16,23 @@ if TYPE_CHECKING:
     from pystematic.run._current import is_subprocess as is_subprocess
     from pystematic.run._current import local_rank as local_rank
     from pystematic.run._current import new_seed as new_seed
+    from pystematic.run._fork_safety import why_not_fork as why_not_fork
     from pystematic.run._lifecycle import Program as Program
     from pystematic.run._lifecycle import RunHooks as RunHooks
     from pystematic.run._lifecycle import RunRequest as RunRequest
     from pystematic.run._lifecycle import execute as execute
     from pystematic.run._masking import mask_known_shapes as mask_known_shapes
+    from pystematic.run._orphans import adopt_orphans as adopt_orphans
+    from pystematic.run._orphans import die_with as die_with
+    from pystematic.run._origin import Origin as Origin
+    from pystematic.run._origin import set_origin as set_origin
+    from pystematic.run._provenance import ProvenanceQuery as ProvenanceQuery
     from pystematic.run._provenance import describe_environment as describe_environment
     from pystematic.run._resume import batch_job as batch_job
     from pystematic.run._spawn import end_processes as end_processes
+    from pystematic.run._spawn import exit_code_of as exit_code_of
+    from pystematic.run._spawn import find_experiment as find_experiment
+    from pystematic.run._spawn import find_home as find_home
     from pystematic.run._spawn import launch_subprocess as launch_subprocess
     from pystematic.run._spawn import start_process as start_process
     from pystematic.run._stop import StopControl as StopControl
@@ -44,10 +53,13 @@ _HOMES = {
     "_current": ("current", "is_subprocess", "local_rank", "new_seed"),
     "_lifecycle": ("Program", "RunHooks", "RunRequest", "execute"),
     "_masking": ("mask_known_shapes",),
-    "_provenance": ("describe_environment",),
+    "_fork_safety": ("why_not_fork",),
+    "_orphans": ("adopt_orphans", "die_with"),
+    "_origin": ("Origin", "set_origin"),
+    "_provenance": ("ProvenanceQuery", "describe_environment"),
     "_proxies": ("output_dir", "params"),
     "_resume": ("batch_job",),
-    "_spawn": ("end_processes", "launch_subprocess", "start_process"),
+    "_spawn": ("end_processes", "exit_code_of", "find_experiment", "find_home", "launch_subprocess", "start_process"),
     "_stop": ("StopControl", "StopReason"),
     "_traceback": ("format_traceback", "is_users_own", "run_dir_of", "say_how_it_ended", "set_traceback"),
 }

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from pystematic.run._active import ActiveRun
 
 _active: ActiveRun | None = None
-# Set in a process that was started for one run: the id of the run that started it.
-parent_of_next_run: str | None = None
 # Told about every change: the run that begins, None when it has ended.
 _listeners: list[Callable[[ActiveRun | None], None]] = []
 

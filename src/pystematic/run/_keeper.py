@@ -7,7 +7,7 @@ import threading
 import time
 
 from pystematic import rundir
-from pystematic.run._provenance import Provenance, ProvenanceQuery
+from pystematic.run._provenance import KnownProvenance, Provenance, ProvenanceQuery
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Keeper:
     def __init__(
         self,
         run_dir: rundir.RunDir,
-        query: ProvenanceQuery,
+        query: ProvenanceQuery | KnownProvenance,
         masker: Masker,
         on_code: Callable[[str | None], None],
         sample: Callable[[], None] | None = None,

@@ -15,14 +15,14 @@ from pystematic import rundir
 from pystematic._record import record
 from pystematic.errors import ExperimentError, RunStopped
 from pystematic.resolve import secret_names_of, sources_of
-from pystematic.run import _current
+from pystematic.run import _current, _origin
 from pystematic.run._active import ActiveRun, Place
 from pystematic.run._capture import Capture
 from pystematic.run._imports import ImportWatch
 from pystematic.run._keeper import Keeper
 from pystematic.run._log import LogFile
 from pystematic.run._masking import Masker
-from pystematic.run._provenance import ProvenanceQuery
+from pystematic.run._provenance import KnownProvenance, ProvenanceQuery
 from pystematic.run._resume import batch_job, changed_parameters, claim
 from pystematic.run._say import say
 from pystematic.run._seeds import make_deterministic, seed_libraries
@@ -173,6 +173,8 @@ class _Execution:
                 self.run.seeds.load_state_dict(request.restored.get("seeds") or {})
                 self.run.stop.has_saved = request.resumed is not None
             self._write_first_files(request)
+            if not self._is_member:
+                _origin.origin().on_run_dir(os.path.abspath(run_dir.path))
             self._start_keeper(request)
             self._prepare(parameters)
             if parameters.get("recorders") and place.rank == 0 and not place.is_starter:
@@ -187,6 +189,7 @@ class _Execution:
     def _write_first_files(self, request: RunRequest) -> None:
         """Write all without which there is no run."""
         run_dir = self.run.run_dir
+        origin = _origin.origin()
         argv = self._masker.mask_words(request.argv, request.secret_options)
         try:
             if not self._is_member:
@@ -201,7 +204,9 @@ class _Execution:
                     sources=self._masker.mask_tree(sources_of(request.parameters)),
                     program=vars(request.program),
                     metric=request.metric,
-                    parent=request.parent or _current.parent_of_next_run,
+                    parent=request.parent or origin.parent,
+                    point=origin.point,
+                    code=None if origin.provenance is None else origin.provenance.code,
                     notes=[self._masker.mask(note) for note in request.notes],
                     world_size=request.place.world_size,
                     job=batch_job(),
@@ -234,8 +239,13 @@ class _Execution:
                 self._sampler.start_thread()
             return
         program = request.program
-        query = ProvenanceQuery(
-            program.code_file or program.file, os.path.dirname(os.path.dirname(self.run.output_dir))
+        known = _origin.origin().provenance
+        query = (
+            KnownProvenance(known)
+            if known is not None
+            else ProvenanceQuery(
+                program.code_file or program.file, os.path.dirname(os.path.dirname(self.run.output_dir))
+            )
         )
         sample = self._sampler.sample if self._sampler is not None else None
         self._keeper = Keeper(self.run.run_dir, query, self._masker, self._set_code, sample, self._make_poll())
@@ -259,7 +269,7 @@ class _Execution:
 
     def _set_code(self, code: str | None) -> None:
         with self._document_lock:
-            if self._document is not None:
+            if self._document is not None and self._document.fields["code"] != code:
                 self._document.fields["code"] = code
                 if self._document.fields["status"] == "running":
                     try:
@@ -283,7 +293,7 @@ class _Execution:
             masker=self._masker,
             watch=watch,
             debug=self._debug,
-            only_log=not self.run.place.shows_output,
+            only_log=not (self.run.place.shows_output and _origin.origin().has_console),
         )
         capture.install()
         self._undo.append(("output", capture.restore))

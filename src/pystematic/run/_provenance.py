@@ -131,6 +131,20 @@ class ProvenanceQuery:
         return _digest(b"".join(parts))
 
 
+class KnownProvenance:
+    """Stands in for a `ProvenanceQuery` whose answer another process has handed on."""
+
+    def __init__(self, provenance: Provenance) -> None:
+        self._provenance = provenance
+
+    def collect(self, is_late: Callable[[], bool] = lambda: False) -> Provenance:
+        """Return what is known."""
+        return self._provenance
+
+    def close(self) -> None:
+        """Do nothing: nobody was asked."""
+
+
 def describe_environment(code_file: str, ignored_dir: str | None = None) -> dict[str, Any]:
     """Return what `environment.json` of a run of this program would hold now, with ``code`` and ``patch`` beside it."""
     found = ProvenanceQuery(code_file, ignored_dir).collect()

@@ -8,6 +8,7 @@ import time
 
 from pystematic.errors import Error, ExperimentError, RunStopped
 from pystematic.run import _current
+from pystematic.run._origin import Origin, origin, set_origin
 from pystematic.run._say import say
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ def start_process(experiment: Runnable, params: Mapping[str, Any]) -> BaseProces
     """
     import multiprocessing
 
-    module, attribute = _find_home(experiment)
+    module, attribute = find_home(experiment)
     context = multiprocessing.get_context("spawn")
     run = _current.current()
     parent = None if run is None else run.run_dir.id
@@ -59,7 +60,7 @@ def start_process(experiment: Runnable, params: Mapping[str, Any]) -> BaseProces
     return process
 
 
-def _find_home(experiment: Any) -> tuple[str, str]:
+def find_home(experiment: Any) -> tuple[str, str]:
     """Return the module and the name in it by which another process finds the experiment.
 
     Raises:
@@ -160,30 +161,49 @@ def end_processes(processes: Sequence[BaseProcess], is_hurried: Callable[[], boo
             process.join()
 
 
-def _run_in_child(module: str, attribute: str, params: dict[str, Any], parent: str | None) -> None:
-    import importlib
+def find_experiment(module: str, attribute: str) -> Any:
+    """Return what `find_home` has found, in another process.
 
-    from pystematic.run import _traceback
+    Raises:
+        ExperimentError: it is not there when the module is only imported.
+    """
+    import importlib
 
     experiment = _follow(importlib.import_module(module), attribute)
     if experiment is None:
-        say(
+        raise ExperimentError(
             f"there is no {attribute} in the module {module} when it is imported by a new process. "
             "Do not define experiments inside of `if __name__ == '__main__':`."
         )
-        sys.exit(1)
-    _current.parent_of_next_run = parent
+    return experiment
+
+
+def exit_code_of(call: Callable[[], Any], *, debug: bool = False) -> int:
+    """Run an experiment by ``call``; say on stderr how it failed, and return the exit code of a command line."""
+    from pystematic.run import _traceback
+
     try:
-        experiment.run(params)
+        call()
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except RunStopped as stopped:
-        sys.exit(stopped.exit_code)
-    except Exception as error:
+        return stopped.exit_code
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            say(error.code)
+        return 0 if error.code is None else error.code & 0xFF if isinstance(error.code, int) else 1
+    except BaseException as error:
         if not _traceback.is_users_own(error) and isinstance(error, Error):
             for line in str(error).splitlines():
                 say(line)
-            sys.exit(1 if isinstance(error, ExperimentError) else 2)
-        print(_traceback.format_traceback(error, debug=bool(params.get("debug"))), end="", file=sys.stderr)
-        _traceback.say_where(error)
-        sys.exit(1)
+            return 1 if isinstance(error, ExperimentError) else 2
+        if origin().has_console or not _traceback.is_users_own(error):  # else its log has it
+            print(_traceback.format_traceback(error, debug=debug), end="", file=sys.stderr)
+            _traceback.say_where(error)
+        return 1
+    return 0
+
+
+def _run_in_child(module: str, attribute: str, params: dict[str, Any], parent: str | None) -> None:
+    set_origin(Origin(parent=parent))
+    sys.exit(exit_code_of(lambda: find_experiment(module, attribute).run(params), debug=bool(params.get("debug"))))

@@ -37,6 +37,8 @@ class RunDocument:
         program: how to find the program again: ``file``, ``module``, ``code_file``.
         metric: the experiment's, as ``TAG:max`` or ``TAG:min``.
         parent: what started it: the id of a run, or ``sweep NAME``.
+        point: key of the sweep's point that it is a run of.
+        code: the hash of the code, where it is known by now.
         notes: what was said about it at the start.
         world_size: how many processes work on it.
         job: the batch job that it runs in.
@@ -52,6 +54,8 @@ class RunDocument:
         program: Mapping[str, str | None],
         metric: str | None,
         parent: str | None,
+        point: str | None = None,
+        code: str | None = None,
         notes: Sequence[str],
         world_size: int = 1,
         job: Mapping[str, Any] | None = None,
@@ -74,7 +78,8 @@ class RunDocument:
             "metric": metric,
             "sources": dict(sources),
             "parent": parent,
-            "code": None,
+            "point": point,
+            "code": code,
             "job": None if job is None else dict(job),
             "notes": list(notes),
             "attempts": [
@@ -100,7 +105,7 @@ class RunDocument:
             checkpoint: the step that the attempt goes on from, None: from the beginning.
         """
         attempt = {**self.fields["attempts"][0], "checkpoint": checkpoint, "changed": dict(changes)}
-        for name in ("started_at", "parent", "notes"):
+        for name in ("started_at", "parent", "point", "notes"):
             if earlier.get(name):
                 self.fields[name] = earlier[name]
         self.fields["attempts"] = [*(earlier.get("attempts") or []), attempt]

@@ -8,6 +8,7 @@ from pystematic.sweep._parameter_sweep import param_matrix, run_each, run_parame
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystematic.sweep._coordinator import Coordinator, Job, Listener, RunLimits
+    from pystematic.sweep._local import make_local_executor
     from pystematic.sweep._plan import Attempt, Plan, read_head
     from pystematic.sweep._results import PointResult, SweepResult
     from pystematic.sweep._search import SEARCHES
@@ -34,6 +35,7 @@ __all__ = [
     "SweepOptions",
     "SweepResult",
     "Task",
+    "make_local_executor",
     "param_matrix",
     "read_head",
     "run_each",

@@ -1,4 +1,4 @@
-"""For tests: cases that an author's backend or strategy must pass, and functions run in several processes."""
+"""For tests: cases that an author's backend, executor or strategy must pass, and functions run in several processes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._backends import BackendCases
+    from ._executors import ExecutorCases
     from ._ranks import run_on_ranks
     from ._strategies import StrategyCases
 
-__all__ = ["BackendCases", "StrategyCases", "run_on_ranks"]
+__all__ = ["BackendCases", "ExecutorCases", "StrategyCases", "run_on_ranks"]
 
 # Loaded one by one: who tests a backend has no need of what a strategy needs.
-_HOMES = {"BackendCases": "_backends", "StrategyCases": "_strategies", "run_on_ranks": "_ranks"}
+_HOMES = {
+    "BackendCases": "_backends",
+    "ExecutorCases": "_executors",
+    "StrategyCases": "_strategies",
+    "run_on_ranks": "_ranks",
+}
 
 
 def __getattr__(name: str) -> Any:

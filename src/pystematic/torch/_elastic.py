@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pystematic.errors import ExperimentError, RunStopped
-from pystematic.torch._launch import Report, die_with
+from pystematic.torch._launch import Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

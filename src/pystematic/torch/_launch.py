@@ -17,6 +17,7 @@ import time
 
 from pystematic._record import record
 from pystematic.errors import ExperimentError, RunStopped
+from pystematic.run import die_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ HEAR_OTHERS_S = 0.5
 END_LIMIT_S = 2.0
 # How often it is looked whether a process has ended. Its pipe does not tell: children that it left hold it open.
 LOOK_PERIOD_S = 0.05
-PR_SET_PDEATHSIG = 1
 # What the words of torch's backends are when another process has gone: https://github.com/pytorch/gloo, NCCL.
 _SYMPTOMS = (
     *("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Socket closed", "recvValue failed"),
@@ -473,17 +473,6 @@ class RankEnd:
 
 def _say_lost(error: Exception) -> None:
     print(f"pystematic: the result of the main function is lost: {type(error).__name__}: {error}", file=sys.stderr)
-
-
-def die_with(starter: int) -> None:
-    """Have the kernel kill this process when its starter dies (prctl(2)); elsewhere the closed pipe tells."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != starter:  # it died before we said so
-        os._exit(1)
 
 
 def _text(error: BaseException) -> str:

@@ -10,7 +10,7 @@ import pickle
 import sys
 
 from pystematic.errors import ExperimentError
-from pystematic.run import Place, RunHooks, RunRequest, execute
+from pystematic.run import Place, RunHooks, RunRequest, execute, why_not_fork
 from pystematic.torch._launch import RankEnd, RankGroup, RankProcess, fork_ranks
 from pystematic.torch._plan import Plan, describe
 
@@ -44,7 +44,6 @@ def run_here(
 def _start_all(
     active: ActiveRun, request: RunRequest, plan: Plan, call: Callable[[ActiveRun], Any], experiment: Any
 ) -> Any:
-    from pystematic.torch._fork_safety import why_not_fork
     from pystematic.torch._group import open_store  # imports torch, which forked processes then have already
 
     active.settle()

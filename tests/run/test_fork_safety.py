@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import run_python
 
-ASK = "from pystematic.torch._fork_safety import why_not_fork; print(why_not_fork())"
+ASK = "from pystematic.run import why_not_fork; print(why_not_fork())"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork is used on Linux only")
 
