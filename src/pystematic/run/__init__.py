@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pystematic.run._lifecycle import RunRequest as RunRequest
     from pystematic.run._lifecycle import execute as execute
     from pystematic.run._masking import mask_known_shapes as mask_known_shapes
-    from pystematic.run._orphans import adopt_orphans as adopt_orphans
-    from pystematic.run._orphans import die_with as die_with
     from pystematic.run._origin import Origin as Origin
     from pystematic.run._origin import set_origin as set_origin
+    from pystematic.run._orphans import adopt_orphans as adopt_orphans
+    from pystematic.run._orphans import die_with as die_with
     from pystematic.run._provenance import ProvenanceQuery as ProvenanceQuery
     from pystematic.run._provenance import describe_environment as describe_environment
     from pystematic.run._resume import batch_job as batch_job

@@ -124,12 +124,26 @@ def serve_forked(
         os.setsid()
         gc.disable()
         _forget_ends()
+        _use_own_streams()
         ForkServer(channel, coordinator, devices, experiment, jobs).serve()
         code = 0
     except BaseException as error:
         say_crash(error)
     finally:
         os._exit(code)
+
+
+def _use_own_streams() -> None:
+    """Use this process's descriptors, where the coordinator prints elsewhere: into a notebook, a test's capture."""
+    for name, fd in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        try:
+            is_own = getattr(sys, name).fileno() == fd
+        except Exception:  # closed, None, or no file at all
+            is_own = False
+        if not is_own:
+            mode = "w" if fd else "r"
+            stream = open(fd, mode, encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
+            setattr(sys, name, stream)
 
 
 def load_what_runs_need() -> None:
