@@ -8,7 +8,7 @@ from pystematic._words import did_you_mean, kebab
 from pystematic.cli._help import hanging, options_help, page_width, table, wrap
 from pystematic.cli._output import USAGE_EXIT_CODE, print_json, print_text, print_usage_problems
 from pystematic.cli._program import experiments_there
-from pystematic.declare import Choice, FilePath, Parameter, ParameterSet, Spec
+from pystematic.declare import Choice, FilePath, FlagOrChoice, Parameter, ParameterSet, Spec
 from pystematic.errors import Error, UsageError
 from pystematic.resolve import Option, OptionReader, Parameters, Word, resolve, tokenize
 from pystematic.sweep import RETRY_CLASSES, SEARCHES, STOPPERS, RunLimits, Session, SpaceReader, SweepOptions
@@ -76,7 +76,7 @@ def sweep_spec() -> Spec:
         _option("retry", Choice(RETRY_CLASSES), None, "Run those again that ended so.", hidden=True),
         _option("add", bool, False, "Add the points to the sweep of this name.", hidden=True),
         _option("yes", bool, False, "Do not ask, whatever the number of points."),
-        _option("dry_run", bool, False, "Print the points, and run nothing."),
+        _option("dry_run", FlagOrChoice("text", "json", "yaml"), None, "Print the points, and run nothing."),
         _option("output", Choice(["text", "json", "csv"]), "text", "How to print the table at the end."),
     ):  # fmt: skip
         made.add(parameter)
@@ -248,7 +248,7 @@ def executor_maker(node: Any, jobs: int, gpus: int) -> Callable[[], Executor]:
 def _print_dry_run(session: Session, options: Parameters) -> None:
     rows = [("parameter", "values", ""), *session.space.describe()]
     points = [point.values for point, _ in session.new_points]
-    if options["output"] == "json":
+    if "json" in (options["output"], options["dry_run"]):
         print_json({"name": session.plan.name, "points": points, "runs": session.count * session.seed_count})
         return
     lines = [table(rows), "", *describe_size(session)]

@@ -52,7 +52,7 @@ class LineDisplay(Listener):
         self._say(line + ".")
 
     def started(self, job: Job) -> None:
-        self._say(f"started  {self.describe(job)}{' (resumed)' if job.resume else ''}")
+        self._say(f"started    {self.describe(job)}{' (resumed)' if job.resume else ''}")
 
     def ended(self, job: Job, attempt: Attempt) -> None:
         status = attempt.status or "lost"
@@ -60,16 +60,18 @@ class LineDisplay(Listener):
         took = format_duration(time.monotonic() - job.started_at)
         number = "" if attempt.objective is None else f"  {self._objective_name()} {format_cell(attempt.objective)}"
         where = "" if job.run_dir is None else f"  {RunDir(job.run_dir).id}"
-        self._say(f"{status:<9}{self.describe(job)}{number}  {took}{where}")
+        self._say(f"{status:<11}{self.describe(job)}{number}  {took}{where}")
         if status == "failed":
-            self._say(f"         {attempt.error}: {_one_line(attempt.log)}")
+            line = _one_line(attempt.log)
+            kind = str(attempt.error)
+            self._say(f"           {line if line.startswith(kind) else f'{kind}: {line}'}")
         objective = self._session.objective
         if objective is not None and attempt.objective is not None and status == "completed":
             before = None if self._best is None else self._best[0]
             if objective.is_better(attempt.objective, before):
                 self._best = (attempt.objective, self.describe(job))
                 if before is not None:
-                    self._say(f"best     {self._best[1]}  {self._objective_name()} {format_cell(attempt.objective)}")
+                    self._say(f"best       {self._best[1]}  {self._objective_name()} {format_cell(attempt.objective)}")
 
     def note(self, text: str) -> None:
         self._say(text)
