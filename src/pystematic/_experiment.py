@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pystematic.declare import Structure
     from pystematic.run import ActiveRun, Place
-    from pystematic.store import Run
+    from pystematic.store import Run, Runs
 
     Target = TypeVar("Target", bound="Experiment | Group | Callable[..., Any]")
 
@@ -185,6 +185,87 @@ class Experiment:
 
         finished: Run | None = run_program(self, argv, exit_on_error)
         return finished
+
+    def sweep(
+        self,
+        params: Mapping[str, Any] | None = None,
+        /,
+        *,
+        jobs: int = 1,
+        gpus: int = 0,
+        name: str | None = None,
+        seeds: int | None = None,
+        search: str | None = None,
+        search_seed: int | None = None,
+        trials: int | None = None,
+        metric: str | None = None,
+        stop: str | None = None,
+        timeout: float | str | None = None,
+        retries: int = 0,
+        reuse: bool = False,
+        **lists: Any,
+    ) -> Runs:
+        """Run the experiment once for each combination of values, in processes of their own, and wait for all.
+
+        The same call again goes on: what is finished is served from its record. Failed runs are not raised; they are
+        among those that are returned.
+
+        Args:
+            params: like ``lists``, for parameters whose names are taken by one of the others here.
+            jobs: how many run at once.
+            gpus: how many each gets for itself.
+            name: of the sweep; without it, it is found by the experiment and its space.
+            seeds: with how many seeds each combination is run, the same for all.
+            search: ``random``, ``sobol`` or ``tpe``: a sampler chooses combinations.
+            search_seed: of the sampler.
+            trials: how many combinations it chooses.
+            metric: what is good, as ``TAG:max`` or ``TAG:min``; that of the experiment when None.
+            stop: ``median`` or ``asha``: end runs early that do worse than others.
+            timeout: seconds, or a text such as ``2h``, after which a run is ended as failed.
+            retries: how often a failed run is tried again.
+            reuse: finished runs from outside the sweep count.
+            **lists: for each parameter a list of values, one value, or a range as text: ``"1e-4..1e-1:log"``.
+
+        Returns:
+            The runs, in the order of the combinations and seeds.
+
+        Raises:
+            UsageError: names or values that do not fit.
+            ExperimentError: another process runs this sweep, or no new process can find the experiment.
+
+        Example:
+            >>> found = train.sweep(learning_rate=[0.1, 0.01], random_seed=range(3), jobs=2)
+            >>> found.best("val/accuracy:max").params
+        """
+        from pystematic._words import parse_duration
+        from pystematic.cli import resolve_for
+        from pystematic.store import Runs
+        from pystematic.sweep import Listener, RunLimits, Session, SpaceReader, SweepOptions, make_local_executor
+
+        reader = SpaceReader(self.spec)
+        reader.add_values({**dict(params or {}), **lists})
+        timeout_s = parse_duration(timeout) if isinstance(timeout, str) else timeout
+        options = SweepOptions(
+            name=name,
+            seeds=seeds,
+            search=search,
+            search_seed=search_seed,
+            trials=trials,
+            metric=metric,
+            stop=stop,
+            reuse=reuse,
+            yes=True,
+            limits=RunLimits(timeout_s=timeout_s, gpus=gpus, retries=retries),
+        )
+        session = Session(self, reader.finish(), options, lambda given: resolve_for(self, given))
+        code = session.run(lambda: make_local_executor(self, jobs=jobs, gpus=gpus), Listener())
+        if code == 130:
+            raise KeyboardInterrupt
+        if code > 128:
+            from pystematic.errors import RunStopped
+
+            raise RunStopped(code - 128)
+        return Runs(session.result().runs())
 
     def run_in_new_process(self, params: Mapping[str, Any] | None = None, /, **more: Any) -> BaseProcess:
         """Start the experiment in a new process and return the process; ``join()`` waits for it.

@@ -43,7 +43,10 @@ class LineDisplay(Listener):
     def begin(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
         waiting, served = len(coordinator.waiting), self._served(coordinator)
-        line = f"Sweep {coordinator.plan.name}: {waiting} runs to do"
+        todo = "1 run" if waiting == 1 else f"{waiting} runs"
+        if coordinator.is_searching:
+            todo = f"up to {self._session.count} points of the sampler"
+        line = f"Sweep {coordinator.plan.name}: {todo} to do"
         if served:
             line += f", {served} are done"
         failed = self._failed(coordinator)

@@ -160,6 +160,11 @@ class Coordinator:
         self._told: set[int] = set()
         self._gave_up = False
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether a sampler proposes the points."""
+        return self._sampler is not None
+
     # -- the whole -----------------------------------------------------------------------------------------------
 
     def run(self) -> int:

@@ -50,7 +50,6 @@ class TpeSampler(Sampler):
             seed=number,
             constant_liar=True,
             multivariate=True,
-            warn_independent_sampling=False,
         )
 
     def ask(self, trial: int, attempt: int = 0) -> dict[str, Any]:
