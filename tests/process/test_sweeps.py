@@ -7,15 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pystematic
-from pystematic.sweep import Plan, SweepResult
 from pystematic.rundir import SweepDir
+from pystematic.sweep import Plan, SweepResult
 from tests.builders import PROCESS_LIMIT_S, run_python, wait_until, write_program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and process groups as Linux has them")
@@ -46,7 +45,11 @@ PROGRAM = """
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "prog.py", "sweep", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "prog.py", "sweep", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -104,7 +107,9 @@ def test_the_runs_are_normal_runs_that_ls_leaves_out(folder: Path) -> None:
     run_python("prog.py", "sweep", "--name", "s", "train", "--lr", "0.1,0.2", cwd=folder)
     listed = run_python("-m", "pystematic", "ls", cwd=folder)
     assert "2 runs of sweeps are left out" in listed.stderr
-    assert len(json.loads(run_python("-m", "pystematic", "ls", "--sweep", "s", "--output=json", cwd=folder).stdout)) == 2
+    assert (
+        len(json.loads(run_python("-m", "pystematic", "ls", "--sweep", "s", "--output=json", cwd=folder).stdout)) == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,10 +167,21 @@ def test_a_stop_from_another_process_ends_the_runs(folder: Path) -> None:
 
 def test_a_hopeless_run_ends_as_pruned(folder: Path) -> None:
     process = start(
-        folder, "--name", "s", "--jobs", "3", "--stop", "asha", "train", "--lr", "0.1,0.2,0.3", "--waits", "--steps", "9"
+        folder,
+        "--name",
+        "s",
+        "--jobs",
+        "3",
+        "--stop",
+        "asha",
+        "train",
+        "--lr",
+        "0.1,0.2,0.3",
+        "--waits",
+        "--steps",
+        "9",
     )
-    pruned: Callable[[], bool] = lambda: any(run.status == "pruned" for run in runs_in(folder))
-    wait_until(pruned)
+    wait_until(lambda: any(run.status == "pruned" for run in runs_in(folder)))
     (folder / "go").touch()
     _, said = process.communicate(timeout=PROCESS_LIMIT_S)
     assert process.returncode == 0, said

@@ -1,0 +1,76 @@
+"""Early stopping: comparison at equal steps and equal seeds, and what is never stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pystematic import rundir
+from pystematic.errors import UsageError
+from pystematic.sweep._objective import Objective
+from pystematic.sweep._watch import AshaStopper, Curve, MedianStopper, MetricWatch, Stopper, make_stopper
+from tests.sweep.builders import write_series
+
+
+def curve(*losses: float) -> Curve:
+    return Curve(tuple(float(step) for step in range(len(losses))), losses)
+
+
+def test_the_median_stopper_compares_at_the_same_step() -> None:
+    # At step 3 the others stood at 4, although they are at 1 by now.
+    others = [curve(7, 6, 5, 4, 3, 2, 1)] * 4
+    assert not MedianStopper().is_hopeless("a", curve(7, 6, 5, 3.9), others)
+    assert MedianStopper().is_hopeless("a", curve(7, 6, 5, 4.1), others)
+
+
+def test_the_median_stopper_waits_for_others_and_for_two_steps() -> None:
+    others = [curve(1, 1, 1, 1)] * 4
+    assert not MedianStopper().is_hopeless("a", curve(9, 9), others)
+    assert not MedianStopper().is_hopeless("a", curve(9, 9, 9), others[:3])
+    assert MedianStopper().is_hopeless("a", curve(9, 9, 9), others)
+
+
+def test_of_three_runs_at_a_rung_the_best_goes_on() -> None:
+    others = [curve(0.2), curve(0.3)]
+    assert not AshaStopper().is_hopeless("a", curve(0.1), others)
+    assert AshaStopper().is_hopeless("b", curve(0.25), others)
+
+
+def test_a_run_is_judged_once_at_a_rung() -> None:
+    stopper = AshaStopper()
+    assert not stopper.is_hopeless("a", curve(0.5), [])
+    assert not stopper.is_hopeless("a", curve(0.5, 0.5), [curve(0.1), curve(0.2)])
+    assert stopper.is_hopeless("a", curve(0.5, 0.5, 0.5), [curve(0.1, 0.1, 0.1), curve(0.2, 0.2, 0.2)])
+
+
+def test_a_run_that_has_not_come_to_a_rung_is_compared_with_nobody() -> None:
+    stopper = AshaStopper()
+    others = [curve(0.3, 0.2, 0.1)] * 3
+    assert not stopper.is_hopeless("a", Curve((), ()), others)
+
+
+class WorstStopper(Stopper):
+    """Ends whatever is worse than all others."""
+
+    def is_hopeless(self, run: str, curve: Curve, others: object) -> bool:
+        assert isinstance(others, list)
+        self.seen = len(others)
+        return bool(others) and all(curve.losses[-1] > other.losses[-1] for other in others)
+
+
+def test_runs_are_compared_with_those_of_their_seed_only(tmp_path: Path) -> None:
+    paths = []
+    for value in (0.9, 0.1, 0.5):
+        path = str(rundir.create_run_dir(tmp_path, "train").path)
+        write_series(path, {"acc": [(0, value)]})
+        paths.append(path)
+    stopper = WorstStopper()
+    watch = MetricWatch(stopper, Objective("acc", "max"), [(paths[0], 1), (paths[1], 2)])
+    assert watch.find_hopeless({5: (paths[2], 1)}) == [5]
+    assert stopper.seen == 1
+
+
+def test_an_unknown_stopper_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^--stop 'x': there are median and asha\.$"):
+        make_stopper("x")
