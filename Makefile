@@ -1,5 +1,5 @@
 # Everything a developer or CI runs. Needs only make and Python >= 3.11; the rest goes into .venv.
-#   make demo        train the example twice, list the runs, show which one won
+#   make demo        train the example twice, list the runs, show which one won, try six settings
 #   make test        the tests (ARGS="tests/run -x" for some)
 #   make check       formatting, lint, types, layers
 #   make benchmarks  measure what start-up costs, beside other libraries
@@ -18,6 +18,7 @@ demo: $(VENV)/.ready-demo
 	$(BIN)/pystematic ls
 	$(BIN)/pystematic plot val/accuracy
 	$(BIN)/pystematic best
+	$(BIN)/python examples/digits.py sweep --jobs 2 --seeds 2 train --learning-rate 1e-4,1e-3,1e-2 --epochs 3
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
