@@ -209,7 +209,8 @@ def _read_piece(parameter: Parameter, piece: str, *, alone: bool) -> Sequence[An
         return found if isinstance(found, Range) else [_checked(parameter, value, piece) for value in found]
     if not piece and not alone:
         raise BadAxisError("nothing stands between two commas. To mean the whole text write = before it")
-    return [_read(parameter, [(piece, False)])]
+    literal = piece.startswith("=") and not alone
+    return [_read(parameter, [(piece[literal:], literal)])]
 
 
 def _read(parameter: Parameter, words: Sequence[tuple[str, bool]]) -> Any:
