@@ -222,7 +222,7 @@ def test_presets_are_those_beside_the_program(capsys: Capsys, working_dir: Path)
 
 
 def test_commands_and_options(capsys: Capsys, working_dir: Path) -> None:
-    assert complete(capsys, "pystematic", "s") == ["show", "schema"]
+    assert complete(capsys, "pystematic", "s") == ["show", "sweep", "schema"]
     assert complete(capsys, "pystematic", "--") == ["--help", "--version"]
     assert complete(capsys, "pystematic", "rerun", "--e") == ["--exact"]
     assert complete(capsys, "pystematic", "ls", "--output", "") == ["text", "json", "csv"]

@@ -71,6 +71,14 @@ complete -c python3 -f -k -a '(__pystematic_complete)'
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 RUN_COMMANDS = ("show", "diff", "rerun", "tag", "note", "rm", "export")
+SWEEP = "sweep"
+SWEEP_WORDS = {
+    "ls": "List the sweeps.",
+    "show": "Show a sweep.",
+    "add": "Add points to a sweep.",
+    "retry": "Run again what did not complete.",
+    "stop": "End a sweep.",
+}
 PARAMS_FILE_ENDINGS = (".yaml", ".yml", ".json", ".toml")
 
 
@@ -144,6 +152,8 @@ def _for_pystematic(line: Sequence[str]) -> Candidates:
         listed = {command.name: command.help for command in COMMANDS if not command.hidden}
         return {**listed, "--help": "Show what there is.", "--version": "Show the version."}
     word, current = line[1], line[-1]
+    if word == SWEEP:
+        return _for_sweep_command(line)
     if word == "run" and len(line) > 3:
         return _for_program(line[2], line[3:])
     options = {option: describe_option(one, option) for one in command_options(word) for option in one.options}
@@ -226,6 +236,18 @@ def _for_program(program: str, line: Sequence[str], module: str | None = None) -
     if node is None:
         return {}
     *before, current = line
+    members = {member["name"] for member in node["members"] or ()}
+    if before[:1] == [SWEEP] and SWEEP not in members:
+        node = {**node, "options": _sweep_options()}
+        before = before[1:]
+    elif (
+        not before
+        and node["members"] is not None
+        and current
+        and SWEEP.startswith(current)
+        and not any(name.startswith(current) for name in members)
+    ):
+        return {SWEEP: "Run an experiment many times."}
     option = ""  # the one whose value is being written
     for word in before:
         if word.startswith("-") and word in node["options"]:
@@ -246,6 +268,27 @@ def _for_program(program: str, line: Sequence[str], module: str | None = None) -
         return dict.fromkeys(_choices(option, node["options"][option], current, program, line), "")
     members = {member["name"]: member["help"] for member in node["members"] or ()}
     return members if not current.startswith("-") else {**_options(node["options"]), "--help": "Show the help page."}
+
+
+def _sweep_options() -> dict[str, Any]:
+    from pystematic.cli._sweep import sweep_spec  # only in a command line of a sweep
+
+    shown = [parameter for parameter in sweep_spec().parameters if not parameter.hidden]
+    return {option: describe_option(one, option) for one in shown for option in one.options}
+
+
+def _for_sweep_command(line: Sequence[str]) -> Candidates:
+    """Return the candidates behind ``pystematic sweep``."""
+    words = line[2:-1]
+    if not words:
+        return dict(SWEEP_WORDS)
+    if words[0] not in SWEEP_WORDS:
+        return _for_program(words[0], [SWEEP, *line[3:]])
+    if len(words) == 1 and words[0] != "ls":
+        from pystematic.rundir import sweep_names
+
+        return dict.fromkeys(sweep_names(_given_output_dir(line)), "")
+    return {}
 
 
 def _experiments(program: str, before: Sequence[str]) -> Candidates:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pystematic.resolve import Parameters
     from pystematic.store import Group, Spread
+    from pystematic.sweep import Objective
 
     Key = tuple[str, ...]
     Rows = list[dict[str, object]]
@@ -389,21 +390,26 @@ def best_run(options: Parameters, words: list[str]) -> int:
             if what
             else f"there are no runs in {options['output_dir']!r}."
         )
-    tag, direction = _metric_of(words[0] if words else None, found)
-    field = _metric_text(tag, direction)
+    objective = None if words else _objective_of_sweep(options)
+    if objective is None:
+        tag, direction = _metric_of(words[0] if words else None, found)
+        statistic, column = direction, f"{tag}:{direction}"
+    else:  # a sweep says what it judges by
+        tag, direction, column = objective.tag, objective.direction, objective.text
+        statistic = direction if objective.takes_best else "last"
+    field = _metric_text(tag, statistic)
     rated = found.filter(f"{field} is not none").sort(f"{'-' if direction == 'max' else ''}{field}")
     if not len(rated):
         tags = sorted(found.recorded_tags())
         hint = did_you_mean(tag, tags) or (f" There are {', '.join(tags)}." if tags else " None has recorded anything.")
         raise NotFoundError(f"no run has recorded {tag!r}.{hint}")
     best = rated[0]
-    column = f"{tag}:{direction}"
     shown = Runs(rated) if len(rated) <= FEW else rated
     params = shown.known_names()[0]
-    columns = shown.columns([("id",), ("metrics", tag, direction), *(("params", name) for name in params)])
+    columns = shown.columns([("id",), ("metrics", tag, statistic), *(("params", name) for name in params)])
     varying = varying_columns({name: columns[("params", name)] for name in params})
-    value = columns[("metrics", tag, direction)][0]
-    table = {"run": columns[("id",)], column: columns[("metrics", tag, direction)]}
+    value = columns[("metrics", tag, statistic)][0]
+    table = {"run": columns[("id",)], column: columns[("metrics", tag, statistic)]}
     table.update((name, columns[("params", name)]) for name in varying)
     rows = _rows({name: values[:LISTED_BEST] for name, values in table.items()})
     if options["output"] != "text":
@@ -419,6 +425,17 @@ def best_run(options: Parameters, words: list[str]) -> int:
         lines.append(f"and {len(rated) - LISTED_BEST} more")
     print_text("\n".join(lines))
     return 0
+
+
+def _objective_of_sweep(options: Parameters) -> Objective | None:
+    """Return what the sweep is judged by that the options name; None where there is none, or its plan is gone."""
+    if options["sweep"] is None:
+        return None
+    from pystematic.rundir import SweepDir
+    from pystematic.sweep import Plan, SweepResult  # only where a sweep is asked for
+
+    plan = Plan(SweepDir(str(options["output_dir"]), str(options["sweep"]))).read()
+    return SweepResult(plan).objective if plan.exists else None
 
 
 def _metric_of(text: str | None, found: Runs) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pystematic._words import did_you_mean, kebab
+from pystematic._words import did_you_mean
 from pystematic.cli._help import hanging, options_help, page_width, table, wrap
 from pystematic.cli._output import USAGE_EXIT_CODE, print_json, print_text, print_usage_problems
 from pystematic.cli._program import experiments_there
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SWEEP_WORD = "sweep"
 
 
-def parse_size(text: str) -> int:
+def size(text: str) -> int:
     """Read a size: ``8G``, ``500M``, ``2T``, or bytes; powers of 1024.
 
     Raises:
@@ -68,7 +68,7 @@ def sweep_spec() -> Spec:
         _option("gpus", int, 0, "GPUs for each run."),
         _option("threads", int, None, "CPU threads of each run.", default_help="cores / jobs"),
         _option("timeout", Duration(), None, "End a run after this time, as failed."),
-        _option("memory", parse_size, None, "End a run that uses more memory, as failed: 8G."),
+        _option("memory", size, None, "End a run that uses more memory, as failed: 8G."),
         _option("retries", int, 0, "How often a run that fails is tried again."),
         _option("retry_oom", bool, False, "Try runs that ran out of memory again too."),
         _option("fail_fast", bool, False, "Start no more when a run has failed."),
@@ -298,8 +298,3 @@ _VALUES = (
     ("0..1, 1e-4..1e-1:log", "a range for --search"),
     ("=a,b", "the text itself"),
 )
-
-
-def option_names() -> list[str]:
-    """Return the options of a sweep, for completion."""
-    return [f"--{kebab(parameter.name)}" for parameter in sweep_spec().parameters if not parameter.hidden]

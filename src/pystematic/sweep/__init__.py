@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pystematic.sweep._coordinator import Coordinator, Job, Listener, RunLimits
     from pystematic.sweep._local import make_local_executor
+    from pystematic.sweep._objective import Objective
     from pystematic.sweep._plan import Attempt, Plan, read_head
     from pystematic.sweep._results import PointResult, SweepResult
     from pystematic.sweep._search import SEARCHES
@@ -26,6 +27,7 @@ __all__ = [
     "Executor",
     "Job",
     "Listener",
+    "Objective",
     "Plan",
     "PointResult",
     "RunLimits",
@@ -45,6 +47,7 @@ __all__ = [
 # Loaded by module when first asked for: `param_matrix` costs nothing.
 _HOMES = {
     "_coordinator": ("Coordinator", "Job", "Listener", "RunLimits"),
+    "_objective": ("Objective",),
     "_plan": ("Attempt", "Plan", "read_head"),
     "_results": ("PointResult", "SweepResult"),
     "_search": ("SEARCHES",),

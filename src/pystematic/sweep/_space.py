@@ -261,7 +261,8 @@ class SpaceReader:
             self._axes[parameter.name] = read(parameter, given, source)
         except BadAxisError as error:
             where = f"the {source}" if source == COMMAND_LINE else source
-            self.problems.append(f"{parameter.option}, from {where}: {error}.")
+            end = "" if str(error).endswith("?") else "."
+            self.problems.append(f"{parameter.option}, from {where}: {error}{end}")
 
     def _load(self, path: str) -> tuple[dict[str, Any], Mapping[tuple[str, ...], int]]:
         from pystematic import rundir  # its readers of text formats are loaded only when there is a file

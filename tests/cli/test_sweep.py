@@ -1,0 +1,155 @@
+"""``sweep`` on a command line: what is refused, what a dry run shows, how sweeps are looked at, what is completed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import pystematic as ps
+from pystematic.cli._completion import candidates
+from tests.builders import run_python, write_program
+from tests.cli.builders import program, pystematic
+from tests.sweep.builders import Notes, Outcome, RecordingExecutor, Target, session_of
+
+Capsys = pytest.CaptureFixture[str]
+
+
+def define() -> ps.core.Experiment:
+    @ps.parameter("lr", type=float, default=0.1)
+    @ps.parameter("layers", type=int, default=2)
+    @ps.experiment(metric="loss:min")
+    def train(parameters: object) -> None:
+        """Train."""
+
+    return train
+
+
+def test_a_dry_run_shows_the_points_and_runs_nothing(capsys: Capsys, working_dir: Path) -> None:
+    define()
+    ended = program(
+        capsys, "sweep", "--dry-run", "--name", "s", "--seeds", "2", "train", "--lr", "0.1,0.2", "--layers", "3"
+    )
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (
+        "parameter  values\n"
+        "lr         2       0.1,0.2\n"
+        "layers     1       3\n\n"
+        "Sweep s: 2 points, 2 seeds each, 4 runs in all.\n\n"
+        "lr   layers\n0.1  3\n0.2  3\n"
+    )
+    assert list(working_dir.iterdir()) == []
+
+
+def test_a_dry_run_may_be_json(capsys: Capsys) -> None:
+    define()
+    ended = program(capsys, "sweep", "--dry-run=json", "--name", "s", "train", "--lr", "0.1,0.2")
+    assert json.loads(ended.out) == {"name": "s", "points": [{"lr": 0.1}, {"lr": 0.2}], "runs": 2}
+
+
+def test_all_problems_are_told_at_once(capsys: Capsys) -> None:
+    define()
+    ended = program(capsys, "sweep", "--seeds", "x", "--zip", "lr", "train", "--lr", "a", "--lyers", "3")
+    assert ended.code == 2
+    assert ended.err == (
+        "python prog.py sweep: 4 errors:\n"
+        "  --seeds, from the command line: 'x' is not a whole number.\n"
+        "  there is no option --lyers. Did you mean --layers?\n"
+        "  --lr, from the command line: 'a' is not a number.\n"
+        "  --zip lr: name two parameters or more, with commas between them.\n"
+        "See 'python prog.py sweep --help'.\n"
+    )
+
+
+def test_a_misspelt_experiment_is_refused(capsys: Capsys) -> None:
+    define()
+    assert "there is no experiment 'tran'. Did you mean 'train'?" in program(capsys, "sweep", "tran").err
+
+
+def test_an_experiment_named_sweep_wins(capsys: Capsys) -> None:
+    @ps.experiment
+    def sweep(parameters: object) -> None:
+        print("mine")
+
+    assert program(capsys, "sweep").out == "mine\n"
+
+
+def test_a_group_leads_to_its_experiments(capsys: Capsys) -> None:
+    @ps.group
+    def digits() -> None: ...
+
+    @ps.parameter("lr", type=float, default=0.1)
+    @digits.experiment
+    def fit(parameters: object) -> None: ...
+
+    ended = program(capsys, "sweep", "--dry-run", "--name", "s", "digits", "fit", "--lr", "1,2")
+    assert "Sweep s: 2 points, 2 runs in all." in ended.out
+
+
+def test_usage_errors_are_raised_where_that_is_asked_for() -> None:
+    train = define()
+    with pytest.raises(ps.core.Error, match="'a' is not a number"):
+        train.cli(["sweep", "train", "--lr", "a"], exit_on_error=False)
+
+
+def record(name: str) -> None:
+    """Run a sweep without processes."""
+    target = Target(define().spec)
+    session = session_of(target, "--lr 0.1,0.2", "output", name=name, seeds=2)
+    executor = RecordingExecutor("output", lambda values: Outcome(loss=values["lr"] + values["random_seed"]))
+    session.run(lambda: executor, Notes())
+
+
+def test_sweeps_are_listed_and_shown(capsys: Capsys) -> None:
+    record("first")
+    assert pystematic(capsys, "sweep", "ls", "--output", "csv").out.splitlines()[1].startswith("first,train,")
+    shown = json.loads(pystematic(capsys, "sweep", "show", "first", "--output=json").out)
+    assert shown["counts"] == {"completed": 4}
+    assert [(point["values"], point["mean"], point["n"]) for point in shown["points"]] == [
+        ({"lr": 0.1}, 1.6, 2),
+        ({"lr": 0.2}, pytest.approx(1.7), 2),
+    ]
+    assert "Best loss:min: 1.6 ± 0.71 (n=2)  lr=0.1" in pystematic(capsys, "sweep", "show", "first").out
+
+
+def test_best_of_a_sweep_is_judged_as_the_sweep_is(capsys: Capsys) -> None:
+    record("first")
+    found = json.loads(pystematic(capsys, "best", "--sweep", "first", "--output=json").out)
+    assert (found["metric"], found["value"]) == ("loss:min", 1.1)
+
+
+def test_an_unknown_sweep_is_refused_with_the_nearest_name(capsys: Capsys) -> None:
+    record("first")
+    ended = pystematic(capsys, "sweep", "show", "frist")
+    assert (ended.code, ended.err.splitlines()[0]) == (
+        2,
+        "pystematic sweep: error: there is no sweep 'frist' in './output'. Did you mean 'first'?",
+    )
+
+
+def test_only_a_running_sweep_is_stopped(capsys: Capsys) -> None:
+    record("first")
+    assert pystematic(capsys, "sweep", "stop", "first").code == 2
+
+
+def test_options_experiments_and_parameters_of_a_sweep_are_completed(working_dir: Path) -> None:
+    run_python(write_program(working_dir))  # which leaves the description that is read here
+    assert "--seeds" in candidates(["python", "prog.py", "sweep", "--se"])
+    assert list(candidates(["python", "prog.py", "sweep", "--search", ""])) == ["random", "sobol", "tpe"]
+    assert list(candidates(["python", "prog.py", "sweep", "--jobs", "2", ""])) == ["train"]
+    assert "--learning-rate" in candidates(["python", "prog.py", "sweep", "--jobs", "2", "train", "--l"])
+    assert list(candidates(["python", "prog.py", "sw"])) == ["sweep"]
+
+
+def test_words_and_names_of_sweeps_are_completed() -> None:
+    record("first")
+    assert list(candidates(["pystematic", "sweep", ""])) == ["ls", "show", "add", "retry", "stop"]
+    assert list(candidates(["pystematic", "sweep", "show", ""])) == ["first"]
+
+
+def test_the_help_page_lists_the_options(capsys: Capsys) -> None:
+    define()
+    page = program(capsys, "sweep", "--help").out
+    assert page.startswith("Usage: python prog.py sweep [SWEEP OPTIONS] EXPERIMENT [PARAMETERS]\n")
+    assert "--memory SIZE" in page
