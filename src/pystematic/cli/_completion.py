@@ -236,8 +236,8 @@ def _for_program(program: str, line: Sequence[str], module: str | None = None) -
     if node is None:
         return {}
     *before, current = line
-    members = {member["name"] for member in node["members"] or ()}
-    if before[:1] == [SWEEP] and SWEEP not in members:
+    names = {member["name"] for member in node["members"] or ()}
+    if before[:1] == [SWEEP] and SWEEP not in names:
         node = {**node, "options": _sweep_options()}
         before = before[1:]
     elif (
@@ -245,7 +245,7 @@ def _for_program(program: str, line: Sequence[str], module: str | None = None) -
         and node["members"] is not None
         and current
         and SWEEP.startswith(current)
-        and not any(name.startswith(current) for name in members)
+        and not any(name.startswith(current) for name in names)
     ):
         return {SWEEP: "Run an experiment many times."}
     option = ""  # the one whose value is being written
