@@ -388,7 +388,8 @@ def test_a_failure_under_torchrun_fails_the_run_with_the_words_of_the_process(st
     popen = start("train", "--how", "fail", launcher=TORCHRUN)
     assert end_of(popen, working_dir) == 1
     assert document(working_dir)["status"] == "failed"
-    assert document(working_dir)["error"]["message"] == "rank 1 of 2 failed: ValueError: the words of the program"
+    error = document(working_dir)["error"]
+    assert (error["type"], error["message"]) == ("ValueError", "the words of the program")
     assert "rank 1 of 2 failed:\nTraceback (most recent call last):" in Path("err.txt").read_text()
 
 

@@ -166,6 +166,8 @@ class _Execution:
             self.run.mask = self._masker.mask_tree
             self.run.plain_params = self._masker.mask_tree(request.plain)
             self._signals.control = self.run.stop
+            if parameters.get("max_time") is not None and place.rank == 0 and not place.is_starter:
+                self._signals.limit_time(float(parameters["max_time"]))
             if request.restored is not None:
                 self.run.seeds.load_state_dict(request.restored.get("seeds") or {})
                 self.run.stop.has_saved = request.resumed is not None
@@ -327,6 +329,7 @@ class _Execution:
             if self.log is not None:
                 self.log.write_lines([f"interrupted, exit code {exit_code}: the main thread did not come back in time"])
             self._write_end("interrupted", exit_code, None)
+            self.run.at_hard_end(exit_code)
         finally:
             os._exit(exit_code)
 

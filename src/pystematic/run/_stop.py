@@ -55,17 +55,26 @@ class StopReason:
         signum, code, saves, status = text.split(":")
         return cls(int(signum) or None, int(code), saves=saves == "1", status=status)
 
-    def exception(self) -> BaseException:
-        """Return what ends the main function."""
+    def exception(self, *, is_agreed: bool = True) -> BaseException:
+        """Return what ends the main function.
+
+        Args:
+            is_agreed: all processes of the run end at this step; tells whoever has started them.
+        """
         if self.signum == signal.SIGINT:
             interrupted = KeyboardInterrupt()
-            vars(interrupted)["is_agreed"] = True
+            vars(interrupted)["is_agreed"] = is_agreed
             return interrupted
         stopped = RunStopped(self.signum)
         stopped.exit_code = self.exit_code
         stopped.status = self.status
-        vars(stopped)["is_agreed"] = True  # tells whoever has started this process that all others end here too
+        vars(stopped)["is_agreed"] = is_agreed
         return stopped
+
+
+def time_is_up() -> StopReason:
+    """Return the reason of a run that has come to its time limit."""
+    return StopReason(None, TIME_IS_UP_CODE, saves=True)
 
 
 class StopControl:
@@ -105,11 +114,16 @@ class StopControl:
             return True
         return self._last_step_at is not None and time.monotonic() - self._last_step_at < STEPPING_WITHIN_S
 
-    def delegate(self, ask: Callable[[StopReason], None]) -> None:
-        """Leave it to other processes to end their steps, and to the caller to wait for them; ``ask`` tells them."""
+    def delegate(self, ask: Callable[[StopReason], None], *, extra_grace_s: float) -> None:
+        """Leave it to other processes to end their steps, and to the caller to wait for them; ``ask`` tells them.
+
+        Args:
+            ask: called with each reason, by signal handlers.
+            extra_grace_s: by when the caller has ended the others, after the grace.
+        """
         self._delegate = ask
         self.has_saved = True  # whether there is a checkpoint is theirs to know
-        self.extra_grace_s = 6.0
+        self.extra_grace_s = extra_grace_s
 
     def use_agreement(self, agreement: Agreement) -> None:
         """Stop only where all processes of the run do."""
@@ -159,7 +173,7 @@ class StopControl:
         self._step += 1
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
-            self.ask(StopReason(None, TIME_IS_UP_CODE, saves=True))
+            self.ask(time_is_up())
         return self._reason if self._agreement is None else self._agreement.agreed(self._step)
 
     def stop(self, reason: StopReason) -> None:

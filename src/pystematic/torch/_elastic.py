@@ -6,18 +6,18 @@ The agent of each machine runs this command line again in fresh processes, which
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import pickle
 import shutil
 import signal
 import sys
 import tempfile
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from pystematic.errors import ExperimentError, RunStopped
-from pystematic.torch._launch import Report, die_with
+from pystematic.torch._rank_end import die_with
+from pystematic.torch._report import Report, exception_of, first_cause, report_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def run_elastic(plan: Plan, command: list[str], max_restarts: int) -> Run:
             elastic_launch(config, command[0])(*command[1:])
         stopped = next((end for end in _ends(folder) if end.kind == "stopped"), None)
         if stopped is not None:
-            raise _stop_of(stopped)
+            raise exception_of(stopped, plan.world_size)
         return Run(_read(run_file) or os.getcwd())
     except ChildFailedError as error:
         raise _failure(error, _ends(folder), plan.world_size) from None
@@ -145,32 +145,23 @@ def _pids(folder: str) -> list[int]:
 
 
 def _ends(folder: str) -> list[Report]:
-    """Return how the processes of this machine have ended, the first failure first."""
+    """Return how the processes of this machine have ended, as far as they could say it."""
     ends = []
     for name in os.listdir(folder):
-        if name.startswith("end-"):
-            values = json.loads(_read(os.path.join(folder, name)) or "{}")
-            ends.append(Report(**values))
-    return sorted(ends, key=lambda end: (end.is_secondary, end.at))
+        if name.startswith("end-") and not name.endswith(".part"):
+            with open(os.path.join(folder, name), "rb") as file:
+                ends.append(pickle.load(file))  # renamed to this name when it was whole
+    return ends
 
 
-def _stop_of(end: Report) -> BaseException:
-    if end.code == 128 + signal.SIGINT:
-        return KeyboardInterrupt()
-    stopped = RunStopped(end.signum)
-    stopped.exit_code, stopped.status = end.code, end.status
-    return stopped
-
-
-def _failure(error: Any, ends: list[Report], world_size: int) -> ExperimentError:
+def _failure(error: Any, ends: list[Report], world_size: int) -> BaseException:
     """Return what is raised here: the first failure's own words where a process of this machine could say them."""
-    from pystematic.run import set_traceback
-
-    if ends and ends[0].kind == "failed" and not ends[0].is_secondary:
-        end = ends[0]
-        failed = ExperimentError(f"rank {end.code} of {world_size} failed: {end.type}: {end.message}")
-        set_traceback(failed, f"rank {end.code} of {world_size} failed:\n{end.traceback}")
-        return failed
+    cause = first_cause(ends)
+    if cause is not None and not cause.is_secondary:
+        if cause.kind == "exited":
+            who = f"rank {cause.rank} of {world_size}"
+            print(f"pystematic: {who} called sys.exit({cause.message or cause.code!r})", file=sys.stderr)
+        return exception_of(cause, world_size)
     rank, failure = error.get_first_failure()
     how = f"was killed by signal {-failure.exitcode}" if failure.exitcode < 0 else f"ended with {failure.exitcode}"
     return ExperimentError(
@@ -193,27 +184,21 @@ def reporting(rank: int) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
     try:
         yield
-    except (KeyboardInterrupt, RunStopped) as stopped:
-        end = Report("stopped", 130, time.time(), signum=int(signal.SIGINT))
-        if isinstance(stopped, RunStopped):
-            end = Report("stopped", stopped.exit_code, time.time(), signum=stopped.signum, status=stopped.status)
-        _write_end(folder, rank, end)
-        if vars(stopped).get("is_agreed"):
+    except BaseException as error:
+        end = report_of(error, rank)
+        if end.kind != "done":
+            _write_end(folder, end)
+        if end.is_agreed:
             sys.exit(0)  # any other code is a failure to the agent, and it would start all of them again
         raise
-    except Exception as error:
-        from pystematic.run import format_traceback
-
-        _write_end(
-            folder, rank, Report("failed", rank, time.time(), type(error).__name__, str(error), format_traceback(error))
-        )
-        raise
 
 
-def _write_end(folder: str, rank: int, end: Report) -> None:
-    path = os.path.join(folder, f"end-{rank}")
-    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:  # the starter may have gone
-        json.dump(vars(end), file)
+def _write_end(folder: str, end: Report) -> None:
+    path = os.path.join(folder, f"end-{end.rank}")
+    with contextlib.suppress(OSError):  # the starter may have gone
+        with open(f"{path}.part", "wb") as file:
+            pickle.dump(end, file)
+        os.replace(f"{path}.part", path)
 
 
 def note_run(run_dir: str) -> None:

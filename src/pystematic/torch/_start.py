@@ -11,8 +11,9 @@ import sys
 
 from pystematic.errors import ExperimentError
 from pystematic.run import Place, RunHooks, RunRequest, execute
-from pystematic.torch._launch import RankEnd, RankGroup, RankProcess, fork_ranks
+from pystematic.torch._launch import OVERTIME_S, RankGroup, RankProcess, fork_ranks
 from pystematic.torch._plan import Plan, describe
+from pystematic.torch._rank_end import RankEnd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,26 +51,29 @@ def _start_all(
     active.settle()
     why = why_not_fork()
     run_dir = os.fspath(active.run_dir.path)
-    if why is None:
-        print(f"Running on {plan.nproc} processes, forked from this one.", file=sys.stderr)
+    command = [] if why is None else _command_to_repeat(why)
+    how = "processes, forked from this one" if why is None else f"fresh processes: no fork, as {why}"
+    print(f"Running on {plan.nproc} {how}.", file=sys.stderr)
+    group = RankGroup(float(request.parameters.get("grace") or 25.0), active.run_dir.manifest_file.exists)
 
-        def main(rank: int, end: RankEnd) -> Any:
-            return be_rank(rank, plan, end, request, call, experiment, run_dir)
+    def main(rank: int, end: RankEnd) -> Any:
+        return be_rank(rank, plan, end, request, call, experiment, run_dir)
 
-        group = fork_ranks(plan.nproc, main)
-    else:
-        command = _command_to_repeat(why)
-        print(f"Running on {plan.nproc} fresh processes: no fork, as {why}.", file=sys.stderr)
-        group = _start_fresh(command, plan, request, run_dir)
     try:
-        active.stop.delegate(lambda reason: group.ask(reason.signum, reason.exception()))
+        active.stop.delegate(group.ask, extra_grace_s=OVERTIME_S + 4.0)
+        if why is None:
+            fork_ranks(group, plan.nproc, main)
+        else:
+            _start_fresh(group, command, plan, request, run_dir)
+        if group.asked is not None:  # meanwhile, when not all were there to be told
+            raise group.asked
         store = open_store(plan.world_size)
         for process in group.processes:
             process.send(f"port={store.port}\n".encode())
+        return group.wait()
     except BaseException:
         group.kill()
         raise
-    return group.wait(grace_s=float(request.parameters.get("grace") or 25.0))
 
 
 def be_rank(
@@ -93,6 +97,7 @@ def be_rank(
 
     def start(active: ActiveRun) -> Any:
         active.stop.hears_twice = True  # what is sent to all processes, and once more by the starter
+        active.at_hard_end = end.stop_hard
         return _in_agreement(call, meeting)(active)
 
     return execute(mine, start, _NO_HOOKS, experiment=experiment).result
@@ -137,17 +142,10 @@ def _command_to_repeat(why: str) -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-def _start_fresh(command: list[str], plan: Plan, request: RunRequest, run_dir: str) -> RankGroup:
+def _start_fresh(group: RankGroup, command: list[str], plan: Plan, request: RunRequest, run_dir: str) -> None:
     handed = _picklable(request.parameters)
-    processes: list[RankProcess] = []
-    try:
-        for rank in range(plan.nproc):
-            processes.append(_start_one(rank, command, plan, request, run_dir, handed))
-    except BaseException:
-        for process in processes:
-            process.kill()
-        raise
-    return RankGroup(processes)
+    for rank in range(plan.nproc):
+        group.processes.append(_start_one(rank, command, plan, request, run_dir, handed))
 
 
 def _start_one(
