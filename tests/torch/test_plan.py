@@ -66,6 +66,7 @@ def test_the_complete_set_of_torchrun_is_joined_without_an_option() -> None:
         "join",
         nproc=2,
         nnodes=2,
+        node_rank=0,
         rank=1,
         local_rank=1,
         world_size=4,
@@ -75,6 +76,11 @@ def test_the_complete_set_of_torchrun_is_joined_without_an_option() -> None:
         launcher="torchrun",
         restarts=1,
     )
+
+
+@pytest.mark.parametrize(("environ", "node"), [({}, 1), ({"GROUP_RANK": "0"}, 0)])
+def test_the_machine_of_a_joined_process_is_known(environ: dict[str, str], node: int) -> None:
+    assert plan_of({**TORCHRUN, "RANK": "3", **environ}).node_rank == node
 
 
 def test_one_line_says_what_was_joined() -> None:

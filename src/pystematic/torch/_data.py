@@ -6,6 +6,7 @@ indices by a `_Plan`, which is the only part that knows the order.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import random
@@ -21,6 +22,7 @@ import torch.utils.data
 
 from pystematic.errors import ExperimentError
 from pystematic.run import current
+from pystematic.torch._bound import begin_worker
 from pystematic.torch._placement import move
 from pystematic.torch._strategy import tensors_in
 from pystematic.torch._world import get_num_processes, get_rank, is_master
@@ -154,6 +156,8 @@ class DataLoader:
             **shape,
             **options,
         )
+        if num_workers:
+            self._loader.worker_init_fn = functools.partial(begin_worker, self._loader.worker_init_fn)
         self._share: Share | None = None
         self._name = "a loader"
         self._has_trained = False

@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pystematic.errors import ExperimentError, RunStopped
-from pystematic.torch._rank_end import die_with
+from pystematic.torch._bound import die_with
 from pystematic.torch._report import Report, exception_of, first_cause, report_of
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 
+from pystematic.torch._bound import die_with
 from pystematic.torch._report import Report, report_of
 
 TYPE_CHECKING = False
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-PR_SET_PDEATHSIG = 1
 # What the starter writes before it closes the pipe. Without it, the pipe's end is that of the starter.
 RELEASE = b"."
 
@@ -96,13 +96,3 @@ def say_lost(error: Exception) -> None:
     """Say that what the main function returned cannot be had."""
     print(f"pystematic: the result of the main function is lost: {type(error).__name__}: {error}", file=sys.stderr)
 
-
-def die_with(starter: int) -> None:
-    """Have the kernel kill this process when its starter dies (prctl(2)); elsewhere the closed pipe tells."""
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != starter:  # it died before we said so
-        os._exit(1)

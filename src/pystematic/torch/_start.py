@@ -11,6 +11,7 @@ import sys
 
 from pystematic.errors import ExperimentError
 from pystematic.run import Place, RunHooks, RunRequest, execute
+from pystematic.torch._bound import die_with
 from pystematic.torch._launch import OVERTIME_S, RankGroup, RankProcess, fork_ranks
 from pystematic.torch._plan import Plan, describe
 from pystematic.torch._rank_end import RankEnd
@@ -263,6 +264,8 @@ def _join(request: RunRequest, plan: Plan, call: Callable[[ActiveRun], Any], hoo
 
     assert plan.address is not None
     assert plan.port is not None
+    if plan.launcher == "torchrun":  # others may end before their processes do
+        die_with(os.getppid())
     if plan.rank == 0:
         print(describe(plan), file=sys.stderr)
     meeting = Meeting(plan.address, plan.port, plan.world_size, f"pystematic-{plan.restarts}")
