@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 import torch
+
 from pystematic.testing import run_on_ranks
 from pystematic.torch import Context, get_rank
 

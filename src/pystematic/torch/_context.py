@@ -151,7 +151,7 @@ class Context(BaseContext):
 
             run = self._find_run()
             parameters = {} if run is None else run.parameters
-            trainer = Trainer(parameters, self.device, self.rank, self.world_size)
+            trainer = Trainer(parameters, self.device, self.rank, self.world_size, self._noted)
             if run is not None:
                 trainer.share.on_begin = self._begin_training
                 trainer.share.on_hand_out = self._begin_training_batch
@@ -187,6 +187,7 @@ class Context(BaseContext):
         run: Any = self._known_run("loader")
         if not run.uses_loader:
             run.uses_loader = True
+            self._training.compare("the first training batch with the registered names", sorted(vars(self)))
             self._saving.begin_training()
 
     def _begin_training_batch(self, samples: int | None) -> None:
