@@ -178,7 +178,8 @@ class TestApi:
             pytest.param(pystematic.Group, "### `Group`", id="Group"),
             pytest.param(pystematic.Context, "## While a run is active", id="Context"),
             pytest.param(pystematic.Recorder, "### `Recorder`", id="Recorder"),
-            pytest.param(pystematic.Run, "## Looking at runs", id="Run"),
+            pytest.param(pystematic.Runs, "### `Runs`", id="Runs"),
+            pytest.param(pystematic.Run, "### `Run`", id="Run"),
         ],
     )
     def test_every_member_that_the_page_names_exists(self, cls: type, heading: str) -> None:

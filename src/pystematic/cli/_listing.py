@@ -10,6 +10,7 @@ from pystematic._words import did_you_mean, format_duration
 from pystematic.cli._output import print_records, print_text
 from pystematic.cli._records import facts_line, local_time, record_of, runs_in, shown_path, table_width
 from pystematic.errors import NotFoundError, UsageError
+from pystematic.rundir import SYSTEM_PREFIX
 from pystematic.store import (
     MISSING,
     Runs,
@@ -158,10 +159,8 @@ def _say_what_is_left_out(options: Parameters, everything: Runs, points: int) ->
 def run_rows(found: Runs) -> tuple[Rows, list[str]]:
     """Return the rows of a table of runs, and its columns."""
     found = Runs(found) if len(found) <= FEW else found
-    params, tags = found.known_names()
-    declared = [metric for metric in found.declared_metrics() if is_metric(metric)]
-    metric_columns = [(tag, "last", tag) for tag in tags]
-    metric_columns += [(*parse_metric(metric), metric) for metric in declared]
+    params, _ = found.known_names()
+    metric_columns = _metric_columns(found)
     keys: list[Key] = [("id",), ("experiment",), ("status",), ("started_at",), ("duration",), ("tags",)]
     keys += [("params", name) for name in params]
     keys += [("metrics", tag, statistic) for tag, statistic, _ in metric_columns]
@@ -187,6 +186,13 @@ def run_rows(found: Runs) -> tuple[Rows, list[str]]:
     if len(set(shown["experiment"])) == 1:
         del shown["experiment"]
     return _rows(shown), list(shown)
+
+
+def _metric_columns(found: Runs) -> list[tuple[str, str, str]]:
+    """Return tag, statistic and name of the columns of a table: the last value of each tag, and declared metrics."""
+    _, tags = found.known_names()
+    columns = [(tag, "last", tag) for tag in tags if not tag.startswith(SYSTEM_PREFIX)]
+    return columns + [(*parse_metric(metric), metric) for metric in found.declared_metrics() if is_metric(metric)]
 
 
 def _rows(columns: dict[str, list[Any]]) -> Rows:
@@ -274,9 +280,7 @@ def _list_groups(options: Parameters, chosen: Runs) -> None:
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit} shows nothing. Give 1 or more.")
     groups = groups[:limit]
-    _, tags = chosen.known_names()
-    metrics: list[tuple[str, str, str]] = [(tag, "last", tag) for tag in tags]
-    metrics += [(*parse_metric(metric), metric) for metric in chosen.declared_metrics() if is_metric(metric)]
+    metrics = _metric_columns(chosen)
     spreads = {name: [group.spread(_metric_text(tag, part)) for group in groups] for tag, part, name in metrics}
     spreads = {name: values for name, values in spreads.items() if any(value.n for value in values)}
     heads = [{name: group.key[field] for name, field in fields.items()} | {"n": group.n} for group in groups]
@@ -411,8 +415,9 @@ def best_run(options: Parameters, words: list[str]) -> int:
         print_records(options["output"], record, rows[:1], list(table))
         return 0
     lines = [f"Best of {len(rated)} by {column}: {best.experiment} {best.id} with {format_cell(value)}"]
-    lines.append(facts_line("folder", shown_path(best)))
-    lines += [facts_line(name, best.params.get(name)) for name in varying]
+    facts = {"folder": shown_path(best), **{name: best.params.get(name) for name in varying}}
+    width = max(9, *map(len, facts))
+    lines += [facts_line(name, value, width) for name, value in facts.items()]
     if len(rated) > 1:
         lines += ["", format_table(rows, list(table), width=table_width())]
     if len(rated) > LISTED_BEST:

@@ -86,9 +86,9 @@ def shown_path(run: Run) -> str:
     return str(run.path) if relative.startswith("..") else relative
 
 
-def facts_line(name: str, value: object) -> str:
-    """Write one fact of a run."""
-    return f"  {name:<9} {format_cell(value)}"
+def facts_line(name: str, value: object, width: int = 9) -> str:
+    """Write one fact of a run. Names of a longer one among them need its ``width``."""
+    return f"  {name:<{width}} {format_cell(value)}"
 
 
 def table_width() -> int | None:

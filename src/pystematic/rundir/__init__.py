@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._summary import make_summary as make_summary
     from pystematic.rundir._summary import parse_metrics as parse_metrics
     from pystematic.rundir._summary import summarize as summarize
+    from pystematic.rundir._tags import SYSTEM_PREFIX as SYSTEM_PREFIX
     from pystematic.rundir._tags import is_unicode as is_unicode
     from pystematic.rundir._tags import shown_tag as shown_tag
     from pystematic.rundir._text_documents import parse_json_with_lines as parse_json_with_lines
@@ -89,7 +90,7 @@ _HOMES = {
     "_scalars": ("REDUCTIONS", "ScalarFormatter"),
     "_series": ("Points", "RecordedSeries", "SeriesFile", "SeriesWriter", "by_tag", "read_series"),
     "_summary": ("Tally", "is_current_summary", "make_summary", "parse_metrics", "summarize"),
-    "_tags": ("is_unicode", "shown_tag"),
+    "_tags": ("SYSTEM_PREFIX", "is_unicode", "shown_tag"),
     "_text_documents": ("parse_json_with_lines", "parse_toml_with_lines"),
     "_yaml": ("ParameterLines", "format_parameters", "parse_parameters", "parse_yaml", "read_parameters"),
 }
