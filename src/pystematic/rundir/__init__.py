@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from pystematic.rundir._checkpoints import is_whole as is_whole
     from pystematic.rundir._checkpoints import read_manifest as read_manifest
     from pystematic.rundir._checkpoints import remove_leftovers as remove_leftovers
+    from pystematic.rundir._checkpoints import run_of_checkpoint as run_of_checkpoint
+    from pystematic.rundir._checkpoints import unlisted_checkpoints as unlisted_checkpoints
     from pystematic.rundir._checkpoints import write_manifest as write_manifest
+    from pystematic.rundir._clock import last_touched as last_touched
+    from pystematic.rundir._clock import server_time as server_time
     from pystematic.rundir._codec import MASKED as MASKED
     from pystematic.rundir._codec import Exact as Exact
     from pystematic.rundir._codec import StoredText as StoredText
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._codec import encode as encode
     from pystematic.rundir._documents import RunDocument as RunDocument
     from pystematic.rundir._documents import format_time as format_time
+    from pystematic.rundir._files import create_document as create_document
     from pystematic.rundir._files import read_document as read_document
     from pystematic.rundir._files import replace_file as replace_file
     from pystematic.rundir._files import strict_json as strict_json
@@ -75,11 +80,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "_checkpoints": (
         *("checkpoint_path", "cut_series", "file_sha256", "is_whole"),
-        *("read_manifest", "remove_leftovers", "unlisted_checkpoints", "write_manifest"),
+        *("read_manifest", "remove_leftovers", "run_of_checkpoint", "unlisted_checkpoints", "write_manifest"),
     ),
+    "_clock": ("last_touched", "server_time"),
     "_codec": ("MASKED", "Exact", "StoredText", "decode", "encode"),
     "_documents": ("RunDocument", "format_time"),
-    "_files": ("read_document", "replace_file", "strict_json", "write_document"),
+    "_files": ("create_document", "read_document", "replace_file", "strict_json", "write_document"),
     "_items": ("KINDS", "Item", "ItemFile", "encode_json", "format_item", "read_items", "read_table"),
     "_layout": (
         *("SWEEPS_NAME", "RunDir", "create_artifact", "create_item_file", "create_run_dir", "item_name"),

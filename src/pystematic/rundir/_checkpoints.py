@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 
 from pystematic.rundir._files import read_document, replace_file, strict_json, sync_dir, write_document
+from pystematic.rundir._layout import RunDir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
-
-    from pystematic.rundir._layout import RunDir
 
 SCHEMA = 1
 TEMPORARY = ".tmp"
@@ -67,6 +66,16 @@ def checkpoint_path(run_dir: RunDir, entry: Mapping[str, Any]) -> str | None:
     return os.path.join(run_dir.checkpoints_dir, name)
 
 
+def run_of_checkpoint(path: str | os.PathLike[str]) -> RunDir | None:
+    """Return the run in whose folder a checkpoint lies, as ours do and as those of pystematic-torch 1.x did."""
+    folder = os.path.dirname(os.path.abspath(path))
+    for candidate in (os.path.dirname(folder), folder):
+        run_dir = RunDir(candidate)
+        if run_dir.run_file.is_file():
+            return run_dir
+    return None
+
+
 def file_sha256(path: str) -> str:
     """Return the SHA-256 of a file's content."""
     import hashlib
@@ -115,15 +124,16 @@ def cut_series(run_dir: RunDir, offsets: Mapping[str, int], attempt: int) -> int
         size = path.stat().st_size
         if size <= keep:
             continue
-        with open(path, "rb") as file:
-            file.seek(keep)
-            rest = file.read()
         aside = path.with_name(f"{path.name.removesuffix('.jsonl')}.cut-{attempt}.jsonl")
-        # Written and synced before anything is taken away: killed in between, the part is there twice, not lost.
-        replace_file(aside, rest, fsync=True)
+        moved += size - keep
+        if keep == 0:
+            os.replace(path, aside)
+            continue
         with open(path, "rb+") as file:
+            file.seek(keep)
+            # Written and synced before anything is taken away: killed in between, the part is there twice, not lost.
+            replace_file(aside, file.read(), fsync=True)
             file.truncate(keep)
             os.fsync(file.fileno())
-        moved += len(rest)
     sync_dir(os.fspath(run_dir.path))
     return moved

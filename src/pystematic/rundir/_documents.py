@@ -91,15 +91,22 @@ class RunDocument:
             ],
         }
 
-    def go_on(self, earlier: Mapping[str, Any], *, changes: Mapping[str, Any], checkpoint: str | None) -> None:
+    def describe_start(self, checkpoint: str | None, changes: Mapping[str, Any]) -> None:
+        """Tell what the attempt that begins goes on from.
+
+        Args:
+            checkpoint: the file, None: it goes on from nothing.
+            changes: parameters that are others than in the run of the checkpoint: name to the former and the new value.
+        """
+        self.fields["attempts"][-1].update(checkpoint=checkpoint, changed=dict(changes))
+
+    def go_on(self, earlier: Mapping[str, Any]) -> None:
         """Make this the document of a further attempt of the run that ``earlier`` describes.
 
         Args:
             earlier: the former content of the file.
-            changes: parameters that are others now: name to the former and the new value.
-            checkpoint: the step that the attempt goes on from, None: from the beginning.
         """
-        attempt = {**self.fields["attempts"][0], "checkpoint": checkpoint, "changed": dict(changes)}
+        attempt = self.fields["attempts"][0]
         for name in ("started_at", "parent", "notes"):
             if earlier.get(name):
                 self.fields[name] = earlier[name]

@@ -173,7 +173,7 @@ def sync_folder(path: str) -> None:
 def load_state(path: str) -> dict[str, Any] | None:
     """Read a checkpoint of a run; None for a state that a program has saved, and loads, itself.
 
-    Never executes code from the file.
+    What is returned says under ``file`` where it was read. Never executes code from the file.
 
     Raises:
         ExperimentError: there is no such file, or it is damaged.
@@ -182,7 +182,7 @@ def load_state(path: str) -> dict[str, Any] | None:
         state = read_state(path)
     except OSError as error:
         raise ExperimentError(f"the checkpoint {path!r} cannot be read: {error.strerror}.") from None
-    return dict(state) if is_run_state(state) else None
+    return {**state, "file": os.path.abspath(path)} if is_run_state(state) else None
 
 
 def newest_whole(run_dir: rundir.RunDir, warn: Callable[[str], None]) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -205,16 +205,22 @@ def newest_whole(run_dir: rundir.RunDir, warn: Callable[[str], None]) -> tuple[d
     return None
 
 
-def newest_state(path: str) -> dict[str, Any] | None:
-    """Return the state that the run in this directory goes on from, and say which; None: it begins anew."""
+def newest_state(path: str, first: str | None = None) -> dict[str, Any] | None:
+    """Return the state that the run in this directory goes on from, and say which; None: it begins anew.
+
+    Args:
+        path: of the run.
+        first: the checkpoint that the run itself was started from.
+
+    Raises:
+        ExperimentError: the run has no whole checkpoint, and the first one cannot be read.
+    """
     run_dir = rundir.RunDir(path)
-    if not run_dir.manifest_file.exists():
-        print(f"Resuming {run_dir.id} from its beginning: it has no checkpoint.", file=sys.stderr)
-        return None
     found = newest_whole(run_dir, lambda text: print(f"pystematic: {text}", file=sys.stderr))
     if found is None:
-        print(f"Resuming {run_dir.id} from its beginning: it has no whole checkpoint.", file=sys.stderr)
-        return None
+        which = "whole checkpoint" if run_dir.manifest_file.exists() else "checkpoint"
+        print(f"Resuming {run_dir.id} from its beginning: it has no {which}.", file=sys.stderr)
+        return None if first is None else load_state(first)
     entry, state = found
     print(f"Resuming {run_dir.id} from checkpoint {entry.get('id')}, step {entry.get('step')}.", file=sys.stderr)
     return state

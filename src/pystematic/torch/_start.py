@@ -18,7 +18,7 @@ from pystematic.torch._rank_end import RankEnd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from pystematic.resolve import Parameters
@@ -49,6 +49,7 @@ def _start_all(
     from pystematic.torch._fork_safety import why_not_fork
     from pystematic.torch._group import open_store  # imports torch, which forked processes then have already
 
+    request = _changed(request, restored=active.restored)  # what was found when the run was claimed
     active.settle()
     why = why_not_fork()
     run_dir = os.fspath(active.run_dir.path)
@@ -144,7 +145,7 @@ def _command_to_repeat(why: str) -> list[str]:
 
 
 def _start_fresh(group: RankGroup, command: list[str], plan: Plan, request: RunRequest, run_dir: str) -> None:
-    handed = _picklable(request.parameters)
+    handed = pickle.dumps((_file_of(request.restored), *_picklable(request.parameters)))
     for rank in range(plan.nproc):
         group.processes.append(_start_one(rank, command, plan, request, run_dir, handed))
 
@@ -179,8 +180,8 @@ def _start_one(
     return RankProcess(rank, popen.pid, from_read, to_write)
 
 
-def _picklable(parameters: Parameters) -> bytes:
-    """Pickle the parameters, without those that cannot be: a fresh process finds them by itself."""
+def _picklable(parameters: Parameters) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return values and sources of the parameters that can be pickled; a fresh process finds the others by itself."""
     kept = {}
     for name, value in parameters.items():
         try:
@@ -188,7 +189,7 @@ def _picklable(parameters: Parameters) -> bytes:
         except Exception:
             continue
         kept[name] = value
-    return pickle.dumps((kept, {name: parameters.source_of(name) for name in kept}))
+    return kept, {name: parameters.source_of(name) for name in kept}
 
 
 def start_run(
@@ -213,7 +214,7 @@ class Handover:
         self.rank, self.nproc = int(rank), int(nproc)
         self._fds = (int(report_fd), int(order_fd), int(starter))
         with os.fdopen(int(values_fd), "rb") as values:
-            self.values, self.sources = pickle.loads(values.read())
+            self.checkpoint, self.values, self.sources = pickle.loads(values.read())
 
     def perform(self, request: RunRequest, call: Callable[[ActiveRun], Any], experiment: Any) -> None:
         """Be the process; never returns."""
@@ -222,7 +223,7 @@ class Handover:
 
         own = request.parameters
         parameters = Parameters({**own, **self.values}, {**sources_of(own), **self.sources}, secret_names_of(own))
-        request = _changed(request, parameters=parameters)
+        request = _changed(request, parameters=parameters, restored=_state_of(self.checkpoint))
         plan = Plan("launch", nproc=self.nproc, world_size=self.nproc, local_world_size=self.nproc)
 
         def main() -> Any:
@@ -284,17 +285,17 @@ def _join(request: RunRequest, plan: Plan, call: Callable[[ActiveRun], Any], hoo
         def publish_and_call(active: ActiveRun) -> Any:
             run_dir = os.fspath(active.run_dir.path)
             note_run(run_dir)
-            store.set("run", _published(request, run_dir))
+            store.set("run", _published(request, run_dir, active.restored))
             return agreeing(active)
 
         return execute(_changed(request, place=place), publish_and_call, hooks, experiment=experiment)
-    run_dir, values, given, is_restored = pickle.loads(store.get("run"))
+    run_dir, values, given, checkpoint = pickle.loads(store.get("run"))
     mine = _changed(
         request,
         place=Place(**{**vars(place), "run_dir": run_dir, "shows_output": False}),
         parameters=_with_values_of_first(request.parameters, values, given),
         resumed=None,
-        restored=_restored_like_first(request, run_dir, is_restored),
+        restored=_state_of(checkpoint),
     )
     return execute(mine, agreeing, _NO_HOOKS, experiment=experiment)
 
@@ -307,24 +308,24 @@ def _changed(request: RunRequest, **changes: Any) -> RunRequest:
     return RunRequest(**{**vars(request), **changes})
 
 
-def _restored_like_first(request: RunRequest, run_dir: str, is_restored: bool) -> Any:
+def _file_of(state: Mapping[str, Any] | None) -> str | None:
+    return None if state is None else str(state["file"])
+
+
+def _state_of(checkpoint: str | None) -> Any:
     """Return the state that rank 0 goes on from, which every process reads from the shared folder itself."""
-    if not is_restored:
+    if checkpoint is None:
         return None
-    if request.parameters.get("checkpoint"):
-        return request.restored
-    from pystematic import rundir
-    from pystematic.torch._saver import newest_whole
+    from pystematic.torch._saver import load_state
 
-    found = newest_whole(rundir.RunDir(run_dir), lambda text: None)
-    return None if found is None else found[1]
+    return load_state(checkpoint)
 
 
-def _published(request: RunRequest, run_dir: str) -> bytes:
+def _published(request: RunRequest, run_dir: str, restored: Mapping[str, Any] | None) -> bytes:
     """Write what the others need of rank 0: the directory, its values, the names of those given, what it restored."""
     parameters = request.parameters
     given = {name for name in parameters if parameters.source_of(name) in ("command line", "code")}
-    return pickle.dumps((run_dir, dict(parameters), given, request.restored is not None))
+    return pickle.dumps((run_dir, dict(parameters), given, _file_of(restored)))
 
 
 def _with_values_of_first(own: Parameters, first: dict[str, Any], given: set[str]) -> Parameters:
