@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._checkpoints import checkpoint_path as checkpoint_path
     from pystematic.rundir._checkpoints import cut_series as cut_series
     from pystematic.rundir._checkpoints import file_sha256 as file_sha256
+    from pystematic.rundir._checkpoints import find_leftover_checkpoints as find_leftover_checkpoints
     from pystematic.rundir._checkpoints import is_whole as is_whole
     from pystematic.rundir._checkpoints import read_manifest as read_manifest
     from pystematic.rundir._checkpoints import remove_leftovers as remove_leftovers
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
 # Loaded by module when first asked for: a start needs few of them, a help page none.
 _HOMES = {
     "_checkpoints": (
-        *("checkpoint_path", "cut_series", "file_sha256", "is_whole"),
+        *("checkpoint_path", "cut_series", "file_sha256", "find_leftover_checkpoints", "is_whole"),
         *("read_manifest", "remove_leftovers", "run_of_checkpoint", "unlisted_checkpoints", "write_manifest"),
     ),
     "_clock": ("last_touched", "server_time"),
