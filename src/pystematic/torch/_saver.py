@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pystematic import rundir
 from pystematic.errors import ExperimentError
@@ -32,6 +32,8 @@ class Saver:
         keep_best: how many of the best stay beside them.
         metric: tag and direction by which they are compared, None: they are not.
         warn: says something to the user.
+        sync_series: called by the thread before a checkpoint is listed: what was recorded before it must be on disk,
+            or a loss of power could leave a checkpoint that is ahead of the series.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Saver:
         keep_best: int,
         metric: tuple[str, str] | None,
         warn: Callable[[str], None],
+        sync_series: Callable[[], None] | None = None,
     ) -> None:
+        self._sync_series = sync_series
         self._run_dir = run_dir
         self._keep_last = max(1, keep_last)
         self._keep_best = keep_best
@@ -92,13 +96,23 @@ class Saver:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
             sync_folder(os.path.dirname(path))
+            if self._sync_series is not None:
+                self._sync_series()
             self._list({**entry, "file": name, "size": hashing.size, "sha256": hashing.hexdigest()})
+            self._failure = None
         except Exception as error:  # a full disk, a state that torch refuses: the training goes on
-            try:
-                os.unlink(temporary)
-            except OSError:
-                pass
+            self._remove_unlisted(temporary, path)
             self._say_failed(entry, error)
+
+    def _remove_unlisted(self, temporary: str, path: str) -> None:
+        """Take away what a save that has failed has left; a full disk needs the room."""
+        listed = {entry.get("file") for entry in rundir.read_manifest(self._run_dir)}
+        for left in (temporary, path):
+            if os.path.basename(left) not in listed:
+                try:
+                    os.unlink(left)
+                except OSError:
+                    continue
 
     def _new_name(self, id: str) -> str:
         """Return a name that no file has, nor had: an older one of this id stays until the new one is listed."""
@@ -108,9 +122,14 @@ class Saver:
         return next(name for stem in names if (name := stem + self._format.suffix) not in taken)
 
     def _say_failed(self, entry: dict[str, Any], error: Exception) -> None:
-        self._warn(
-            f"the checkpoint {entry['id']} could not be saved: {type(error).__name__}: {error}. The run goes on."
-        )
+        """Say it once for all that fail of the same in a row: a full disk stays full."""
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        if reason != self._failure:
+            self._failure = reason
+            self._warn(
+                f"the checkpoint {entry['id']} could not be saved: {reason}. The run goes on, and so do older "
+                "checkpoints; further ones that fail of the same are not told of."
+            )
 
     def _list(self, entry: dict[str, Any]) -> None:
         entries = rundir.read_manifest(self._run_dir)
