@@ -116,7 +116,7 @@ def _options() -> dict[str, Parameter]:
         _option("yes", bool, False, "Do not ask."),
         _option("repair", bool, False, "Mend what can be mended."),
         _option("processes", int, 2, "How many processes are compared with one."),
-        _option("steps", int, 10, "How many batches of an epoch are trained."),
+        _option("steps", int, 10, "How many steps of the optimizer are compared."),
         _option("output_dir", FilePath(str), "./output", "The folder of the runs.", envvar="PYSTEMATIC_OUTPUT_DIR"),
         _option("output", Choice(["text", "json", "csv"]), "text", "How to print."),
     ]
