@@ -237,9 +237,10 @@ def _overview() -> str:
     width = page_width()
     lines = ["Usage: pystematic COMMAND [OPTIONS]", ""]
     lines += [*wrap("Looks at runs, repeats them, and runs programs that define experiments.", width), "", "Commands:"]
-    for command in COMMANDS:
-        if not command.hidden:
-            lines += hanging(f"  {command.name:<12}", command.help, width)
+    shown = [command for command in COMMANDS if not command.hidden]
+    column = max(len(command.name) for command in shown) + 2
+    for command in shown:
+        lines += hanging(f"  {command.name:<{column}}", command.help, width)
     lines += ["", *wrap("A RUN is a path, an id, the beginning or end of one, a tag, 'last' or 'last~2'.", width)]
     lines += wrap("'pystematic COMMAND --help' shows the options of a command.", width)
     return "\n".join(lines)
