@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pystematic.errors import NotFoundError
+from pystematic.errors import NotFoundError, UsageError
 from pystematic.store import Run, find_run, runs
 from pystematic.terminal import format_cell, output_width
 
@@ -38,6 +38,8 @@ def folder_of(options: Parameters) -> str:
         source = options.source_of("output_dir")
         hint = " Runs are recorded in ./output unless --output-dir says otherwise." if source == "default" else ""
         raise NotFoundError(f"there is no folder {path!r} with runs ({source}).{hint}")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise UsageError(f"the folder {path!r} may not be read by you ({options.source_of('output_dir')}).")
     return path
 
 
