@@ -126,9 +126,11 @@ def layout_names() -> Iterator[str]:
             if isinstance(path, Path) and path != run_dir.path:
                 yield f"{path.name}{'/' if name.endswith('_dir') else ''}"
         elif name.endswith("_file") and callable(member):
+            names = set(inspect.signature(member).parameters)
+            number = {"number": 2} if "number" in names else {}
             for arguments in ({}, {"rank": 1}, {"pid": 7}):
-                if set(arguments) <= set(inspect.signature(member).parameters):
-                    yield re.sub(r"\d+", "N", member(run_dir, **arguments).name)
+                if set(arguments) <= names:
+                    yield re.sub(r"\d+", "N", member(run_dir, **arguments, **number).name)
 
 
 def recorded_run() -> pystematic.Run:

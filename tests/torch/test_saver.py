@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import torch
+
 from pystematic import rundir
 from pystematic.torch._saver import Saver, newest_whole
 

@@ -140,7 +140,7 @@ def cut_series(run_dir: RunDir, offsets: Mapping[str, int], attempt: int) -> int
         size = path.stat().st_size
         if size <= keep:
             continue
-        aside = path.with_name(f"{path.name.removesuffix('.jsonl')}.cut-{attempt}.jsonl")
+        aside = run_dir.cut_file_of(path, attempt)
         moved += size - keep
         if keep == 0:
             os.replace(path, aside)

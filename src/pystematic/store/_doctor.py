@@ -98,9 +98,9 @@ def _examine_run(directory: str) -> Iterator[Finding]:
 
 
 def _examine_checkpoints(run_dir: rundir.RunDir) -> Iterator[Finding]:
-    for path in rundir.find_leftover_checkpoints(run_dir):
+    for left in rundir.find_leftover_checkpoints(run_dir):
         what = "is half a checkpoint, or one that is not listed: its writer was killed"
-        yield Finding(path, what, "it is removed", lambda path=path: os.unlink(path))  # type: ignore[misc]
+        yield Finding(left, what, "it is removed", lambda left=left: os.unlink(left))  # type: ignore[misc]
     if rundir.unlisted_checkpoints(run_dir):
         advice = "--resume takes the newest file that can be read; the next checkpoint makes it anew"
         yield Finding(str(run_dir.manifest_file), "the list of the checkpoints cannot be read", advice)
@@ -108,16 +108,12 @@ def _examine_checkpoints(run_dir: rundir.RunDir) -> Iterator[Finding]:
         path = rundir.checkpoint_path(run_dir, entry)
         if rundir.is_whole(run_dir, entry):
             continue
-        is_there = path is not None and os.path.exists(path)
-        where = path if path is not None else str(run_dir.manifest_file)
-        what = "its content is not what was written" if is_there else f"it lists {entry.get('file')!r}, which is gone"
-        advice = "it is taken off the list" + (f", and put aside as {os.path.basename(where)}.damaged" * is_there)
-        yield Finding(
-            where if is_there else str(run_dir.manifest_file),
-            what,
-            advice,
-            lambda entry=entry: _unlist(run_dir, entry),  # type: ignore[misc]
-        )
+        where, what = str(run_dir.manifest_file), f"it lists {entry.get('file')!r}, which is gone"
+        advice = "it is taken off the list"
+        if path is not None and os.path.exists(path):
+            where, what = path, "its content is not what was written"
+            advice += f", and put aside as {os.path.basename(path)}.damaged"
+        yield Finding(where, what, advice, lambda entry=entry: _unlist(run_dir, entry))  # type: ignore[misc]
 
 
 def _unlist(run_dir: rundir.RunDir, entry: dict[str, Any]) -> None:
