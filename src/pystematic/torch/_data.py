@@ -254,6 +254,7 @@ class DataLoader:
         plan, share = self._plan, self._share
         if plan is None and limit is not None:  # a plan ends by itself
             batches = itertools.islice(batches, limit)
+        outer = share is not None and share.repeated  # of a loop that this one stands in
         try:
             with _Bar(self, self._loading_bar) as bar:
                 if share is not None and share.on_begin is not None and self._is_training():
@@ -273,6 +274,8 @@ class DataLoader:
                         share.end_batch()
         finally:
             self.release()
+            if share is not None:
+                share.repeated = outer
             if plan is not None:
                 plan.end()
 

@@ -95,4 +95,3 @@ def _report_of_result(result: Any, rank: int) -> Report:
 def say_lost(error: Exception) -> None:
     """Say that what the main function returned cannot be had."""
     print(f"pystematic: the result of the main function is lost: {type(error).__name__}: {error}", file=sys.stderr)
-
