@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -141,6 +142,26 @@ def test_processes_that_ignore_sigterm_are_killed_without_a_grace_where_nothing_
     with pytest.raises(RunStopped) as caught:
         group.wait()
     assert caught.value.exit_code == 143
+
+
+def test_one_that_waits_for_another_that_was_interrupted_is_ended_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler does not run while it waits in a collective for the other."""
+    monkeypatch.setattr(_launch, "END_LIMIT_S", 0.1)
+    monkeypatch.setattr(_launch, "OVERTIME_S", 30.0)
+
+    def main(rank: int, end: RankEnd) -> None:
+        if rank == 0:
+            ignore_signals(rank, end)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.pause()
+
+    group = start(main)
+    in_signal_handlers_time(group, TERMINATE)
+    began = time.monotonic()
+    with pytest.raises(RunStopped):
+        group.wait()
+    assert time.monotonic() - began < 20.0
+    assert group.processes[0].exit_code == -signal.SIGKILL
 
 
 def test_where_something_was_saved_sigterm_leaves_the_grace(monkeypatch: pytest.MonkeyPatch) -> None:

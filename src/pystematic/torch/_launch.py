@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 END_LIMIT_S = 2.0
 # How long after its patience with them is over processes that were asked to end are killed. They end by themselves
 # within `pystematic.run`'s HARD_LIMIT_S of it, unless they ignore signals.
-OVERTIME_S = 4.4
+OVERTIME_S = 3.5
 # How often it is looked whether a process has ended. Its pipe does not tell: children that it left hold it open.
 LOOK_PERIOD_S = 0.05
 # Ends what a killed starter leaves: whole process groups, for the kernel ends only its own children. Not Python, since
@@ -184,6 +184,7 @@ class RankGroup:
         self._guard: Any = None
         # When the others are told to end at once, and when they are killed; None as long as all goes well.
         self._end_at: float | None = None
+        self._told_all = False
         self._kill_at: float | None = None
 
     def ask(self, reason: StopReason) -> None:
@@ -252,7 +253,7 @@ class RankGroup:
                 self._end_at = now + HEAR_OTHERS_S
             elif self._end_at is None and any(process.is_stopping for process in self.processes):
                 self._end_at = now + self._grace_s
-        if self._end_at is not None and now >= self._end_at and self._kill_at is None:
+        if self._end_at is not None and now >= self._end_at and not self._told_all:
             self._end_all()
         if self._kill_at is not None and now >= self._kill_at:
             self._signal_all(signal.SIGKILL)
@@ -260,6 +261,7 @@ class RankGroup:
 
     def _end_all(self) -> None:
         """Have all end without finishing their step."""
+        self._told_all = True
         # What says "at once" in any state of a process, unless it is ignored.
         hang_up = signal.SIGHUP if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else signal.SIGTERM
         self._signal_all(hang_up)
