@@ -85,7 +85,7 @@ def test_the_machine_of_a_joined_process_is_known(environ: dict[str, str], node:
 
 def test_one_line_says_what_was_joined() -> None:
     plan = plan_of(TORCHRUN)
-    assert describe(plan) == "Joined torchrun: rank 1 of 4, 2 machines and at node0:29500."
+    assert describe(plan) == "Joined torchrun: rank 1 of 4 on 2 machines, at node0:29500."
 
 
 @pytest.mark.parametrize("missing", sorted(FIVE))

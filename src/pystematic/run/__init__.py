@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pystematic.run._lifecycle import RunHooks as RunHooks
     from pystematic.run._lifecycle import RunRequest as RunRequest
     from pystematic.run._lifecycle import execute as execute
+    from pystematic.run._lifecycle import outcome_of as outcome_of
     from pystematic.run._masking import mask_known_shapes as mask_known_shapes
     from pystematic.run._provenance import describe_environment as describe_environment
     from pystematic.run._resume import batch_job as batch_job
@@ -42,7 +43,7 @@ _HOMES = {
     "_active": ("ActiveRun", "Place"),
     "_context": ("Context", "ContextRun", "check_device"),
     "_current": ("current", "is_subprocess", "local_rank", "new_seed"),
-    "_lifecycle": ("Program", "RunHooks", "RunRequest", "execute"),
+    "_lifecycle": ("Program", "RunHooks", "RunRequest", "execute", "outcome_of"),
     "_masking": ("mask_known_shapes",),
     "_provenance": ("describe_environment",),
     "_proxies": ("output_dir", "params"),

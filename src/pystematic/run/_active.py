@@ -67,7 +67,7 @@ class ActiveRun:
         run_dir: rundir.RunDir,
         parameters: Parameters,
         experiment: Any,
-        place: Place,
+        place: Place = Place(),  # noqa: B008 - nobody changes it
         metric: str | None = None,
         restored: Mapping[str, Any] | None = None,
     ) -> None:

@@ -379,7 +379,7 @@ class _Execution:
         if failures and error is None:
             count = f"{len(failures)} of {len(self.run.launched)} subprocesses failed"
             error = ExperimentError(f"{count}: {'; '.join(failures)}")
-        status, exit_code = _outcome(error)
+        status, exit_code = outcome_of(error)
         described: dict[str, str] | None = None
         if error is not None:
             described = self._contained("describing the error", self._describe, error, status)
@@ -472,7 +472,7 @@ def _call_main_function(call: Callable[[ActiveRun], Any], run: ActiveRun, signal
     return result
 
 
-def _outcome(error: BaseException | None) -> tuple[str, int]:
+def outcome_of(error: BaseException | None) -> tuple[str, int]:
     """Return the status and the exit code that an end by this exception means."""
     if error is None:
         return "completed", 0

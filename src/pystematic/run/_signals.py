@@ -31,7 +31,7 @@ def _numbers(*names: str) -> tuple[int, ...]:
 SAVING = _numbers("SIGUSR1", "SIGUSR2")
 ENDING = (*_numbers("SIGTERM", "SIGHUP"), *SAVING)
 # How long the main thread may take to end after it was told to at once, before the process is ended for it.
-HARD_LIMIT_S = 3.0
+HARD_LIMIT_S = 2.5
 # Within this time the same signal from the process that has started this one is the same event.
 SAME_EVENT_S = 1.0
 

@@ -85,6 +85,7 @@ class StopControl:
         is_time_keeper: whether this process watches the time; one for a run.
 
     Attributes:
+        asked: why this process was asked to end the run, as soon as it is.
         should_stop: whether the run has come to the step at whose end it stops.
         has_saved: whether there is a checkpoint, so that it is worth waiting for another one.
         extra_grace_s: how much longer than others the process may take to end.
@@ -101,6 +102,7 @@ class StopControl:
         self._last_step_at: float | None = None
         self._thread = threading.get_ident()
         self._delegate: Callable[[StopReason], None] | None = None
+        self.asked: StopReason | None = None
         self.should_stop = False
         self.has_saved = False
         self.extra_grace_s = 0.0
@@ -135,6 +137,7 @@ class StopControl:
 
     def ask(self, reason: StopReason) -> None:
         """Ask for an end at the next step's end; may be called by a signal handler or any thread."""
+        self.asked = self.asked or reason
         if self._delegate is not None:
             self._delegate(reason)
         elif self._agreement is not None:

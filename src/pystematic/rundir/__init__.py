@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._codec import decode as decode
     from pystematic.rundir._codec import encode as encode
     from pystematic.rundir._documents import RunDocument as RunDocument
+    from pystematic.rundir._documents import finish_for_dead as finish_for_dead
     from pystematic.rundir._documents import format_time as format_time
     from pystematic.rundir._files import create_document as create_document
     from pystematic.rundir._files import read_document as read_document
@@ -85,7 +86,7 @@ _HOMES = {
     ),
     "_clock": ("last_touched", "server_time"),
     "_codec": ("MASKED", "Exact", "StoredText", "decode", "encode"),
-    "_documents": ("RunDocument", "format_time"),
+    "_documents": ("RunDocument", "finish_for_dead", "format_time"),
     "_files": ("create_document", "read_document", "replace_file", "strict_json", "write_document"),
     "_items": ("KINDS", "Item", "ItemFile", "encode_json", "format_item", "read_items", "read_table"),
     "_layout": (

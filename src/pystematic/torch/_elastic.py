@@ -16,7 +16,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pystematic.errors import ExperimentError, RunStopped
+from pystematic.rundir import RunDir, finish_for_dead
 from pystematic.torch._bound import die_with
+from pystematic.torch._launch import OVERTIME_S
 from pystematic.torch._report import Report, exception_of, first_cause, report_of
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ rm -rf "$0"
 _PASSED_ON = tuple(number for name in ("SIGUSR1", "SIGUSR2") if (number := getattr(signal, name, None)) is not None)
 
 
-def run_elastic(plan: Plan, command: list[str], max_restarts: int) -> Run:
+def run_elastic(plan: Plan, command: list[str], max_restarts: int, grace_s: float) -> Run:
     """Run the processes of this machine under torch's elastic agent, and return the run when they have ended.
 
     Raises:
@@ -71,7 +73,7 @@ def run_elastic(plan: Plan, command: list[str], max_restarts: int) -> Run:
     os.environ[RUN_FILE] = run_file
     guard = _start_guard(folder)
     try:
-        with _passing_on(folder):
+        with _passing_on(folder, grace_s):
             elastic_launch(config, command[0])(*command[1:])
         stopped = next((end for end in _ends(folder) if end.kind == "stopped"), None)
         if stopped is not None:
@@ -85,6 +87,7 @@ def run_elastic(plan: Plan, command: list[str], max_restarts: int) -> Run:
     finally:
         del os.environ[RUN_FILE]
         _kill_all(folder)
+        _finish_record(_read(run_file), sys.exc_info()[1])
         if guard is not None:
             guard.kill()
             guard.wait()
@@ -107,14 +110,29 @@ def _start_guard(folder: str) -> Any:
         return None
 
 
+def _finish_record(run_dir: str | None, error: BaseException | None) -> None:
+    """Write how the run ended, where rank 0 of this machine was killed and could not."""
+    if run_dir is None or error is None:
+        return
+    from pystematic.run import outcome_of
+
+    status, exit_code = outcome_of(error)
+    described = {"type": type(error).__name__, "message": str(error)} if status == "failed" else None
+    try:
+        finish_for_dead(RunDir(run_dir), status, exit_code, described)
+    except OSError as failure:
+        print(f"pystematic: how the run ended cannot be written to {run_dir}: {failure}", file=sys.stderr)
+
+
 @contextlib.contextmanager
-def _passing_on(folder: str) -> Iterator[None]:
-    """Pass the signals on that the agent does not, and put all handlers back that it sets."""
+def _passing_on(folder: str, grace_s: float) -> Iterator[None]:
+    """Pass the signals on that the agent does not, end who ignores them, and put all handlers back that it sets."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
     numbers = [*(getattr(signal, name) for name in names), *_PASSED_ON]
+    patience = _Patience(folder, grace_s)
     before = {number: signal.getsignal(number) for number in numbers}
 
     def pass_on(number: int, frame: object) -> None:
@@ -128,9 +146,51 @@ def _passing_on(folder: str) -> Iterator[None]:
     try:
         yield
     finally:
+        patience.close()
         for number, handler in before.items():
             if handler is not None:
                 signal.signal(number, handler)
+
+
+class _Patience:
+    """Kills processes that do not end when the run is asked to; the agent would leave them half a minute.
+
+    Hears signals by the descriptor that Python writes their numbers to, as the handlers are the agent's.
+    """
+
+    def __init__(self, folder: str, grace_s: float) -> None:
+        self._folder = folder
+        self._grace_s = grace_s
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._write_fd, False)
+        self._fd_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="pystematic-patience", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(self._fd_before)
+        self._closed.set()
+        os.close(self._write_fd)
+        self._thread.join()
+        os.close(self._read_fd)
+
+    def _work(self) -> None:
+        while number := os.read(self._read_fd, 1):
+            patience_s = self._patience_with(number[0])
+            if patience_s is not None:
+                if not self._closed.wait(patience_s + OVERTIME_S):
+                    _kill_all(self._folder)
+                return
+
+    def _patience_with(self, number: int) -> float | None:
+        """Return how long a step may take after this signal; None for one that asks for no end."""
+        if number in (signal.SIGINT, *_PASSED_ON):
+            return self._grace_s
+        if number == signal.SIGTERM:
+            run_dir = _read(os.path.join(self._folder, "run"))
+            return self._grace_s if run_dir and RunDir(run_dir).manifest_file.exists() else 0.0
+        return 0.0 if number in (signal.SIGHUP, signal.SIGQUIT) else None
 
 
 def _kill_all(folder: str) -> None:

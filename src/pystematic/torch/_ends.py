@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from pystematic.errors import ExperimentError
+from pystematic.errors import ExperimentError, RunStopped
 from pystematic.torch._report import HEAR_OTHERS_S, Report, exception_of, first_cause, report_of
 
 if TYPE_CHECKING:
@@ -19,10 +19,25 @@ if TYPE_CHECKING:
 LOOK_PERIOD_S = 0.05
 
 
-def call_among_others(call: Callable[[], Any], store: Any, rank: int, world_size: int, limit_s: float) -> Any:
+def call_among_others(
+    call: Callable[[], Any],
+    store: Any,
+    rank: int,
+    world_size: int,
+    limit_s: float,
+    asked: Callable[[], BaseException | None] = lambda: None,
+) -> Any:
     """Call the main function, tell the others how it ended, and return or raise what it did.
 
     Rank 0 returns when all others have ended, at most ``limit_s`` later.
+
+    Args:
+        call: calls it.
+        store: of the run.
+        rank: of this process.
+        world_size: of the run.
+        limit_s: how long rank 0 waits for the others.
+        asked: returns the exception by which the run was asked to end, None where nobody did.
 
     Raises:
         ExperimentError: in rank 0: another process has not ended. Whatever the main function raised in the first one
@@ -34,9 +49,9 @@ def call_among_others(call: Callable[[], Any], store: Any, rank: int, world_size
         own = report_of(error, rank)
         _tell(store, own)
         if rank == 0 and own.is_symptom:
-            cause = _failure_in(_wait_for_others(store, world_size, HEAR_OTHERS_S))
-            if cause is not None:
-                raise exception_of(cause, world_size) from None
+            behind = _cause_of_symptom(store, world_size, asked())
+            if behind is not None:
+                raise behind from None
         raise
     _tell(store, Report("done", 0, time.time(), rank))
     if rank != 0:
@@ -52,6 +67,15 @@ def call_among_others(call: Callable[[], Any], store: Any, rank: int, world_size
             f"See log.rank-{missing[0]}.txt; --collective-timeout bounds this."
         )
     return result
+
+
+def _cause_of_symptom(store: Any, world_size: int, asked: BaseException | None) -> BaseException | None:
+    """Return what is behind the loss of another process: its failure, or the end that was asked for."""
+    try:
+        cause = _failure_in(_wait_for_others(store, world_size, HEAR_OTHERS_S))
+    except (KeyboardInterrupt, RunStopped):  # the launcher ends all, for one has gone: that is no interruption
+        cause = None
+    return asked if cause is None else exception_of(cause, world_size)
 
 
 def _tell(store: Any, end: Report) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 END_LIMIT_S = 2.0
 # How long after its patience with them is over processes that were asked to end are killed. They end by themselves
 # within `pystematic.run`'s HARD_LIMIT_S of it, unless they ignore signals.
-OVERTIME_S = 3.5
+OVERTIME_S = 3.0
 # How often it is looked whether a process has ended. Its pipe does not tell: children that it left hold it open.
 LOOK_PERIOD_S = 0.05
 # Ends what a killed starter leaves: whole process groups, for the kernel ends only its own children. Not Python, since

@@ -9,7 +9,6 @@ import os
 import sys
 
 from pystematic._record import record
-from pystematic._words import english_list
 from pystematic.errors import UsageError
 
 TYPE_CHECKING = False
@@ -233,8 +232,5 @@ def _visible_gpus() -> int:
 
 def describe(plan: Plan) -> str:
     """Return the one line that is printed about a launcher that was joined."""
-    parts = [f"rank {plan.rank} of {plan.world_size}"]
-    if plan.nnodes > 1:
-        parts.append(f"{plan.nnodes} machines")
-    parts.append(f"at {plan.address}:{plan.port}")
-    return f"Joined {plan.launcher}: {english_list(parts)}."
+    machines = f" on {plan.nnodes} machines" if plan.nnodes > 1 else ""
+    return f"Joined {plan.launcher}: rank {plan.rank} of {plan.world_size}{machines}, at {plan.address}:{plan.port}."

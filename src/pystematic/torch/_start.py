@@ -202,7 +202,8 @@ def start_run(
         from pystematic.torch._elastic import run_elastic
 
         command = _command_to_repeat("machines and restarts need fresh processes")
-        return run_elastic(plan, command, int(request.parameters.get("max_restarts") or 0))
+        grace_s = float(request.parameters.get("grace") or 25.0)
+        return run_elastic(plan, command, int(request.parameters.get("max_restarts") or 0), grace_s)
     return run_here(request, plan, call, hooks, experiment)
 
 
@@ -277,7 +278,10 @@ def _join(request: RunRequest, plan: Plan, call: Callable[[ActiveRun], Any], hoo
     limit_s = float(request.parameters.get("collective_timeout") or DEFAULT_TIMEOUT_S)
 
     def in_step(active: ActiveRun) -> Any:
-        return call_among_others(lambda: call(active), store, plan.rank, plan.world_size, limit_s)
+        def asked() -> BaseException | None:
+            return None if active.stop.asked is None else active.stop.asked.exception(is_agreed=False)
+
+        return call_among_others(lambda: call(active), store, plan.rank, plan.world_size, limit_s, asked)
 
     agreeing = _in_agreement(in_step, meeting)
     if plan.rank == 0:
