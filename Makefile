@@ -2,7 +2,7 @@
 #   make demo        train the example twice, list the runs, show which one won, try six settings
 #   make test        the tests (ARGS="tests/run -x" for some)
 #   make check       formatting, lint, types, layers
-#   make benchmarks  measure what start-up costs, beside other libraries
+#   make benchmarks  measure what a start, a number, a query cost, beside other libraries (ONLY=startup ARGS="--rounds 5")
 #   make faults      kill, fill, forbid, and see what is left (ARGS="kill-at-start --moments 5" for some)
 
 VENV := .venv
@@ -34,7 +34,7 @@ format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 
 benchmarks: $(VENV)/.ready-dev
-	$(BIN)/python benchmarks/startup.py $(ARGS)
+	for name in $(or $(ONLY),startup recording store); do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
 
 faults: $(VENV)/.ready-dev
 	$(BIN)/python faults/run.py $(or $(ARGS),--all)

@@ -87,9 +87,10 @@ def measure_launch(folder: Path) -> dict[str, float]:
 
 
 def measure_steps(folder: Path) -> dict[str, float]:
-    import pystematic
     import torch
     from torch import nn
+
+    import pystematic
 
     torch.set_num_threads(1)
 
@@ -144,6 +145,7 @@ def measure_steps(folder: Path) -> dict[str, float]:
 
 def measure_checkpoint(folder: Path) -> dict[str, float]:
     import torch
+
     from pystematic import rundir
     from pystematic.torch._saver import Saver
 

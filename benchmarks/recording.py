@@ -63,6 +63,7 @@ LIBRARIES = (
     Library("tensorboardX", ("tensorboardX==2.6.5",), scalars=20_000),
     Library("MLflow", scalars=300),
     Library("wandb offline", scalars=10_000),
+    Library("trackio", ("trackio==0.43.0",), scalars=20_000),
     Library("DVCLive", ("dvclive==3.49.1", "-c", str(ROOT / "constraints.txt")), scalars=5000),
     Library(
         "pystematic-torch 1.3",
@@ -129,6 +130,13 @@ def open_wandb(folder: Path) -> Opened:
     return Opened(lambda tag, value, step: run.log({tag: value}, step=step), close)
 
 
+def open_trackio(folder: Path) -> Opened:
+    os.environ.setdefault("TRACKIO_DIR", str(folder))  # read when it is imported
+    trackio = importlib.import_module("trackio")
+    trackio.init(project="benchmark", name=folder.name, embed=False, auto_log_cpu=False, auto_log_gpu=False)
+    return Opened(lambda tag, value, step: trackio.log({tag: value}, step=step), trackio.finish)
+
+
 def open_dvclive(folder: Path) -> Opened:
     live = importlib.import_module("dvclive").Live(str(folder), save_dvc_exp=False, dvcyaml=None, report=None)
 
@@ -162,6 +170,7 @@ OPENERS: Mapping[str, Callable[[Path], Opened]] = {
     "tensorboardX": open_tensorboardx,
     "MLflow": open_mlflow,
     "wandb offline": open_wandb,
+    "trackio": open_trackio,
     "DVCLive": open_dvclive,
     "pystematic-torch 1.3": open_pystematic_torch_1,
 }
@@ -201,11 +210,10 @@ def measure_loop(library: Library, folder: Path) -> dict[str, float]:
     gc.collect()
     gc.callbacks.append(lambda phase, info: collections.append(1) if phase == "start" else None)
     size_before = size_of(folder)
-    # Of this thread alone, so that other programs on the machine change nothing; what it waits for is in `worst`.
-    cpu_before, began = cpu_s(), time.thread_time()
+    cpu_before, began = cpu_s(), time.perf_counter()
     for step in range(count):
         record(TAG, step * 0.5, step)
-    loop_s = time.thread_time() - began
+    loop_s = time.perf_counter() - began
     caused = len(collections)
     gc.callbacks.pop()
     ended = time.perf_counter()
@@ -238,10 +246,10 @@ def measure_worst(library: Library, folder: Path) -> float:
 def measure_tensor(library: Library, folder: Path, tensor: Any) -> float:
     opened = open_library(library, folder)
     record, count = opened.record, min(library.scalars, 20_000)
-    began = time.thread_time()
+    began = time.perf_counter()
     for step in range(count):
         record(TAG, tensor, step)
-    passed_s = time.thread_time() - began
+    passed_s = time.perf_counter() - began
     opened.close()
     return passed_s / count * 1e6
 
@@ -254,11 +262,11 @@ def size_of(folder: Path) -> int:
 
 READER = """
 import sys, time
-began = time.process_time()
+began = time.perf_counter()
 from pystematic import rundir
 points = rundir.read_series(sys.argv[1]).points
 assert [len(one.values) for one in points.values()] == [int(sys.argv[2])]
-print(time.process_time() - began)
+print(time.perf_counter() - began)
 """
 
 

@@ -198,6 +198,16 @@ def last_line(text: str) -> str:
     return lines[-1][:300] if lines else "(no message)"
 
 
+def wait_until(holds: Callable[[], bool], limit_s: float) -> bool:
+    """Wait until ``holds()`` does; return whether it did within ``limit_s``."""
+    deadline = time.monotonic() + limit_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def run_dirs(output_dir: Path) -> list[Path]:
     return sorted(path for path in output_dir.glob("*/*") if path.is_dir())
 

@@ -8,6 +8,7 @@ host=$(hostname)
 nodes=${2:-1}
 
 configure() {
+  # cred_expire is also how long a job that was put back into the queue waits there: two minutes by default.
   local names ports
   if [ "$nodes" = 1 ]; then names=n1 ports=17001; else names="n[1-$nodes]" ports="[17001-$((17000 + nodes))]"; fi
   cat > /etc/slurm/slurm.conf << CONF
@@ -16,6 +17,7 @@ SlurmctldHost=$host(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
+AuthInfo=cred_expire=5
 CredType=cred/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc

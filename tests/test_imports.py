@@ -22,6 +22,7 @@ HEAVY_MODULES = frozenset(
         "mlflow",
         "multiprocessing",
         "numpy",
+        "orjson",
         "optuna",
         "pandas",
         "psutil",

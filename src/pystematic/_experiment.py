@@ -357,6 +357,7 @@ class Experiment:
             notes=notes,
             place=_place_of(parameters),
             **_restored(parameters),
+            replayed=tuple(parameter.name for parameter in resolution.spec.parameters if parameter.replayed),
         )
         hooks = RunHooks(
             before=lambda values: app.before_experiment(self, values),
@@ -1033,7 +1034,8 @@ def _restored(parameters: Mapping[str, Any]) -> dict[str, Any]:
     from pystematic import torch as training  # loads no torch
 
     if resumed:
-        return {"resumed": str(resumed), "restored": training.newest_state(str(resumed))}
+        first = None if not file else str(file)
+        return {"resumed": str(resumed), "find_state": lambda: training.newest_state(str(resumed), first)}
     return {"restored": training.load_state(str(file))}
 
 

@@ -33,23 +33,23 @@ Usage: pystematic COMMAND [OPTIONS]
 Looks at runs, repeats them, and runs programs that define experiments.
 
 Commands:
-  ls          List the runs: what varies between them, beside their metrics.
-  show        Show all that is known of a run.
-  diff        Show how runs differ: parameters, code, packages, metrics.
-  best        Show the best run, by its experiment's metric or by TAG:max or TAG:min.
-  plot        Draw series of runs over each other, in the terminal or into a file.
-  export      Write runs, or the points of their series, as CSV, JSON or Parquet.
-  tag         Give a run tags, or take them away; without any, show them.
-  note        Write a note to a run ('' removes it), or show it.
-  rm          Remove runs with all of their files, after a question.
-  doctor      Say what is wrong with the folder of runs; exit with 1 when something is.
-  import      Copy the runs of a folder of pystematic 1.x; nothing is moved.
-  rerun       Run again what a recorded run was, and say what differs now.
-  run         Run a program: the same as 'python FILE ...'.
-  sweep       Run an experiment many times, and look at sweeps.
-  check-distributed Compare an experiment's steps in one process with those in several.
-  schema      Print the JSON Schema of an experiment's params file, for editors.
-  completion  Print the completion script of a shell: bash, zsh or fish.
+  ls                 List the runs: what varies between them, beside their metrics.
+  show               Show all that is known of a run.
+  diff               Show how runs differ: parameters, code, packages, metrics.
+  best               Show the best run, by its experiment's metric or by TAG:max or TAG:min.
+  plot               Draw series of runs over each other, in the terminal or into a file.
+  export             Write runs, or the points of their series, as CSV, JSON or Parquet.
+  tag                Give a run tags, or take them away; without any, show them.
+  note               Write a note to a run ('' removes it), or show it.
+  rm                 Remove runs with all of their files, after a question.
+  doctor             Say what is wrong with the folder of runs; exit with 1 when something is.
+  import             Copy the runs of a folder of pystematic 1.x; nothing is moved.
+  rerun              Run again what a recorded run was, and say what differs now.
+  run                Run a program: the same as 'python FILE ...'.
+  sweep              Run an experiment many times, and look at sweeps.
+  check-distributed  Compare an experiment's steps in one process with those in several.
+  schema             Print the JSON Schema of an experiment's params file, for editors.
+  completion         Print the completion script of a shell: bash, zsh or fish.
 
 A RUN is a path, an id, the beginning or end of one, a tag, 'last' or 'last~2'.
 'pystematic COMMAND --help' shows the options of a command.
@@ -106,7 +106,7 @@ def test_version(capsys: Capsys) -> None:
             ["frobnicate"],
             error(
                 "there is no command 'frobnicate'. There are ls, show, diff, best, plot, export, tag, note, rm, "
-                "doctor, import, rerun, run, sweep, check-distributed, schema, completion."
+                "doctor, import, rerun, run, check-distributed, schema, completion."
             ),
         ),
         (["--versoin"], error("there is no option --versoin. Did you mean --version?")),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +84,7 @@ def test_a_limit_takes_the_newest_or_the_first_by_the_key(capsys: Capsys) -> Non
         ),
         (
             ["--columns", "id,nothing"],
-            "the sort key is not understood: there is no field 'nothing'. A parameter is written params.nothing, a "
+            "the field is not understood: there is no field 'nothing'. A parameter is written params.nothing, a "
             "metric metrics['nothing'].\n  nothing\n  ^",
         ),
         (["--columns", "id,,lr"], "a column is empty in 'id,,lr'. Write names with one comma between them."),
@@ -278,3 +281,42 @@ def test_a_run_that_was_changed_in_place_is_listed_as_it_is(capsys: Capsys) -> N
     rundir.RunDir(run.path).parameters_file.write_text("lr: 7\n")
 
     assert listed(capsys, "--where", "params.lr == 7") == [run.id]
+
+
+# -- names that another column has -----------------------------------------------------------------------------------
+
+
+def test_a_metric_with_the_name_of_a_column_takes_no_ones_place(capsys: Capsys) -> None:
+    make_recorded(
+        Path("output"), {"time": [3.0], "status": [7.0], "lr": [0.5]}, 0, params={"lr": 0.1, "run": "a", "n": 1}
+    )
+    make_recorded(
+        Path("output"), {"time": [4.0], "status": [8.0], "lr": [0.25]}, 1, params={"lr": 0.2, "run": "b", "n": 2}
+    )
+
+    rows = list(csv.DictReader(io.StringIO(pystematic(capsys, "ls", "--output", "csv").out)))
+    assert [(row["status"], row["metrics.status"], row["metrics.time"]) for row in rows] == [
+        ("completed", "7.0", "3.0"),
+        ("completed", "8.0", "4.0"),
+    ]
+    groups = json.loads(pystematic(capsys, "ls", "--group-by", "params.lr,n", "--output", "json").out)
+    assert [(group["params.lr"], group["params['n']"], group["n"]) for group in groups] == [(0.1, 1, 1), (0.2, 2, 1)]
+    groups = list(csv.DictReader(io.StringIO(pystematic(capsys, "ls", "--group-by", "lr", "--output", "csv").out)))
+    assert [(group["lr"], group["n"], group["metrics.lr mean"]) for group in groups] == [
+        ("0.1", "1", "0.5"),
+        ("0.2", "1", "0.25"),
+    ]
+    best = json.loads(pystematic(capsys, "best", "lr:max", "--output", "json").out)["id"]
+    assert pystematic(capsys, "best", "lr:max", "--output", "csv").out.splitlines()[1].startswith(best)
+
+
+def test_a_metric_that_is_always_nan_is_never_best(capsys: Capsys) -> None:
+    make_recorded(Path("output"), {"loss": [math.nan]}, 0)
+
+    assert "'loss' is NaN in all runs" in pystematic(capsys, "best", "loss:min").err
+
+
+def test_a_column_or_group_that_is_none_is_called_a_field(capsys: Capsys) -> None:
+    make_recorded(Path("output"), {}, 0)
+
+    assert "the field is not understood" in pystematic(capsys, "ls", "--group-by", "nope").err

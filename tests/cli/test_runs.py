@@ -96,6 +96,17 @@ def test_ls_shows_tags_where_there_are_some(capsys: Capsys) -> None:
     assert lines[1].endswith("  a,b")
 
 
+def test_tables_and_comparisons_leave_out_what_measures_the_machine(capsys: Capsys) -> None:
+    for number in range(2):
+        made_run(number, {"loss": [0.5], "system/memory_percent": [float(number)]})
+    assert "system" not in command(capsys, "ls").out
+    assert "system" not in command(capsys, "ls", "--group-by", "status").out
+    assert command(capsys, "diff", "last", "last~1").out == "Nothing differs that is recorded.\n"
+    assert "system/memory_percent" in command(capsys, "show", "last").out
+    asked = command(capsys, "ls", "--columns", "system/memory_percent", "--output", "csv").out
+    assert asked == "system/memory_percent\n0.0\n1.0\n"
+
+
 def test_ls_keeps_parameters_apart_from_its_own_columns(capsys: Capsys) -> None:
     made_run(0, {"loss": [1.0]}, params={"status": "open", "loss": "l1", "time": 1})
     made_run(1, {"loss": [2.0]}, params={"status": "shut", "loss": "l2", "time": 2})
@@ -228,8 +239,8 @@ Parameters
   note  Remember.  default
 
 Metrics
-  tag   last   min   max  mean  count  max_step
-  loss  0.75  0.25  0.75   0.5      3         2
+  tag   last   min   max  mean  count  min_step  max_step
+  loss  0.75  0.25  0.75   0.5      3         1         2
 """
     )
 

@@ -37,6 +37,17 @@ def test_tags_are_given_shown_and_taken(capsys: Capsys) -> None:
     assert Run(run.path).tags == ("good",)
 
 
+def test_damaged_labels_are_not_written_over(capsys: Capsys) -> None:
+    run = make_run(OUTPUT)
+    assert pystematic(capsys, "tag", "last", "good").code == 0
+    content = run.labels_file.read_bytes()[:20]
+    run.labels_file.write_bytes(content)
+
+    assert "the labels of" in pystematic(capsys, "tag", "last", "v2").err
+    assert pystematic(capsys, "note", "last", "x").code == 2
+    assert run.labels_file.read_bytes() == content
+
+
 def test_a_note_is_written_and_shown(capsys: Capsys) -> None:
     run = make_run(OUTPUT)
 

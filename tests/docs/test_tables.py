@@ -126,9 +126,11 @@ def layout_names() -> Iterator[str]:
             if isinstance(path, Path) and path != run_dir.path:
                 yield f"{path.name}{'/' if name.endswith('_dir') else ''}"
         elif name.endswith("_file") and callable(member):
+            names = set(inspect.signature(member).parameters)
+            number = {"number": 2} if "number" in names else {}
             for arguments in ({}, {"rank": 1}, {"pid": 7}):
-                if set(arguments) <= set(inspect.signature(member).parameters):
-                    yield re.sub(r"\d+", "N", member(run_dir, **arguments).name)
+                if set(arguments) <= names:
+                    yield re.sub(r"\d+", "N", member(run_dir, **arguments, **number).name)
 
 
 def recorded_run() -> pystematic.Run:
@@ -178,7 +180,8 @@ class TestApi:
             pytest.param(pystematic.Group, "### `Group`", id="Group"),
             pytest.param(pystematic.Context, "## While a run is active", id="Context"),
             pytest.param(pystematic.Recorder, "### `Recorder`", id="Recorder"),
-            pytest.param(pystematic.Run, "## Looking at runs", id="Run"),
+            pytest.param(pystematic.Runs, "### `Runs`", id="Runs"),
+            pytest.param(pystematic.Run, "### `Run`", id="Run"),
         ],
     )
     def test_every_member_that_the_page_names_exists(self, cls: type, heading: str) -> None:

@@ -173,6 +173,12 @@ def log_of(folder: Path, rank: int) -> str:
     return path.read_text()
 
 
+def recorded_steps(path: Path) -> list[int]:
+    """Return the steps of the loop in a file of series; the machine's meters have others."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [line["step"] for line in lines if line["tag"] == "i"]
+
+
 def is_looping(folder: Path) -> bool:
     return len(list(folder.glob("looping-*"))) == 2
 
@@ -325,7 +331,7 @@ def test_a_signal_to_all_processes_at_once_is_one_event(start: Any, working_dir:
     assert end_of(popen, working_dir, GONE_WITHIN_S + 5.0) == 128 + number
     steps = set()
     for path in working_dir.glob("output/train/*/metrics*.jsonl"):
-        steps.add(max(json.loads(line)["step"] for line in path.read_text().splitlines()))
+        steps.add(recorded_steps(path)[-1])
     assert len(steps) == 1  # none was cut short
 
 
@@ -359,8 +365,7 @@ def test_sigusr1_saves_the_same_step_for_all(start: Any, working_dir: Path) -> N
     (manifest,) = working_dir.glob("output/train/*/checkpoints/*.json")
     (entry,) = json.loads(manifest.read_text())["checkpoints"]
     for path in working_dir.glob("output/train/*/metrics*.jsonl"):
-        last = json.loads(path.read_text().splitlines()[-1])
-        assert last["step"] == entry["step"] - 1
+        assert recorded_steps(path)[-1] == entry["step"] - 1
 
 
 def test_the_time_limit_ends_all_with_75(start: Any, working_dir: Path) -> None:
@@ -388,7 +393,8 @@ def test_a_failure_under_torchrun_fails_the_run_with_the_words_of_the_process(st
     popen = start("train", "--how", "fail", launcher=TORCHRUN)
     assert end_of(popen, working_dir) == 1
     assert document(working_dir)["status"] == "failed"
-    assert document(working_dir)["error"]["message"] == "rank 1 of 2 failed: ValueError: the words of the program"
+    error = document(working_dir)["error"]
+    assert (error["type"], error["message"]) == ("ValueError", "the words of the program")
     assert "rank 1 of 2 failed:\nTraceback (most recent call last):" in Path("err.txt").read_text()
 
 
@@ -413,3 +419,13 @@ def test_a_signal_is_no_reason_for_a_restart(start: Any, working_dir: Path, numb
     popen.send_signal(number)
     assert end_of(popen, working_dir) == code
     assert (document(working_dir)["status"], len(document(working_dir)["attempts"])) == ("interrupted", 1)
+
+
+def test_restarting_processes_that_ignore_signals_are_killed_and_the_run_is_interrupted(
+    start: Any, working_dir: Path
+) -> None:
+    popen = train(start, "ignore", "--max-restarts", "1")
+    wait_until(lambda: is_looping(working_dir))
+    popen.send_signal(signal.SIGTERM)
+    assert end_of(popen, working_dir, 2 * GONE_WITHIN_S) == 143
+    assert (document(working_dir)["status"], document(working_dir)["exit_code"]) == ("interrupted", 143)

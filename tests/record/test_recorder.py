@@ -731,3 +731,23 @@ recorder.close()
     assert weights() == [(1, 5)]
     [of_child] = Path("output").glob("metrics.pid-*.jsonl")
     assert weights(str(of_child)) == [(2, 5)]
+
+
+def test_a_flush_can_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with Recorder("output") as recorder:
+        recorder.scalar("loss", 1.0)
+        recorder.flush()
+        assert synced == []
+        recorder.scalar("loss", 2.0)
+        recorder.flush(sync=True)
+        assert synced == [Path("output/metrics.jsonl").stat().st_size]
+        recorder.flush(sync=True)  # there is nothing new
+        assert len(synced) == 1

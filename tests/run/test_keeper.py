@@ -195,7 +195,7 @@ def test_no_child_is_forked_while_the_machines_meters_are_being_loaded(
         return frame.f_code.co_name == "_hold_imports"
 
     class SlowMetrics:
-        def __init__(self, folder: object) -> None:
+        def __init__(self, folder: object, node: str | None = None) -> None:
             loading.set()
             wait_until(is_waiting)
             loaded.append("yes")

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from pystematic.errors import RunStopped
+from pystematic.run import StopControl, _signals
 from pystematic.run._signals import SignalWatch
+from tests.builders import wait_until
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -27,8 +29,11 @@ def whole_run(function: Callable[[], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[SignalWatch]:
-    watch = SignalWatch(call_foreign.__code__, whole_run.__code__)
+def watched(
+    grace_s: float = 25.0, control: StopControl | None = None, end_hard: Callable[[int], None] = os._exit
+) -> Iterator[SignalWatch]:
+    watch = SignalWatch(call_foreign.__code__, whole_run.__code__, grace_s, end_hard)
+    watch.control = control
     watch.install()
     try:
         yield watch
@@ -191,3 +196,97 @@ def test_in_a_forked_child_ctrl_c_is_a_keyboard_interrupt() -> None:
                 os._exit(3)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+
+
+def wait_for_ever() -> None:
+    threading.Event().wait(30.0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_stop_whose_grace_is_over_keeps_its_own_code(number: signal.Signals) -> None:
+    def main() -> None:
+        send(number)
+        wait_for_ever()
+
+    with watched(0.05, StopControl()), pytest.raises(RunStopped) as caught:
+        call_foreign(main)
+    assert (caught.value.signum, caught.value.exit_code) == (number, 128 + number)
+    assert not vars(caught.value)["is_agreed"]
+
+
+def test_ctrl_c_in_a_loop_that_ends_no_further_step_interrupts_after_the_grace() -> None:
+    control = StopControl()
+    control.end_step()
+
+    def main() -> None:
+        send(signal.SIGINT)
+        wait_for_ever()
+
+    with watched(0.05, control), pytest.raises(KeyboardInterrupt):
+        call_foreign(main)
+
+
+def test_ctrl_c_waits_for_no_step_where_there_are_none() -> None:
+    with watched(control=StopControl()), pytest.raises(KeyboardInterrupt):
+        call_foreign(lambda: send(signal.SIGINT))
+
+
+def test_sigterm_waits_for_the_end_of_the_step_once_there_is_a_checkpoint() -> None:
+    control = StopControl()
+    control.has_saved = True
+    with watched(control=control):
+        call_foreign(lambda: send(signal.SIGTERM))
+        with pytest.raises(RunStopped) as caught:
+            control.end_step()
+    assert caught.value.exit_code == 143
+
+
+def test_a_second_signal_ends_at_once() -> None:
+    control = StopControl()
+    control.end_step()
+    with watched(control=control):
+        call_foreign(lambda: send(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            call_foreign(lambda: send(signal.SIGINT))
+
+
+def test_sighup_ends_at_once_though_there_is_a_checkpoint() -> None:
+    control = StopControl()
+    control.has_saved = True
+    control.end_step()
+    with watched(control=control), pytest.raises(RunStopped) as caught:
+        call_foreign(lambda: send(signal.SIGHUP))
+    assert caught.value.exit_code == 129
+
+
+def test_the_time_limit_asks_for_the_end_of_the_step() -> None:
+    control = StopControl()
+    with watched(control=control) as watch:
+        watch.limit_time(0.01)
+        with pytest.raises(RunStopped) as caught:
+            wait_until(lambda: control.end_step())
+    assert caught.value.exit_code == 75
+
+
+def test_a_loop_that_ends_no_step_ends_after_the_time_limit_and_the_grace() -> None:
+    with watched(0.05, StopControl()) as watch:
+        watch.limit_time(0.01)
+        with pytest.raises(RunStopped) as caught:
+            call_foreign(wait_for_ever)
+    assert (caught.value.exit_code, caught.value.signum) == (75, None)
+
+
+def test_a_main_thread_that_does_not_come_back_is_ended_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_signals, "HARD_LIMIT_S", 0.05)
+    codes: list[int] = []
+    ended = threading.Event()
+
+    def end_hard(code: int) -> None:
+        codes.append(code)
+        ended.set()
+
+    with watched(end_hard=end_hard):
+        with pytest.raises(RunStopped):
+            call_foreign(lambda: send(signal.SIGTERM))
+        assert ended.wait(30.0)
+    assert codes == [143]

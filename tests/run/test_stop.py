@@ -116,7 +116,7 @@ def test_steps_tell_that_it_is_worth_waiting_for_the_next() -> None:
 def test_a_question_may_be_left_to_other_processes() -> None:
     asked: list[StopReason] = []
     control = StopControl()
-    control.delegate(asked.append)
+    control.delegate(asked.append, extra_grace_s=1.0)
     one = reason()
     control.ask(one)
     control.end_step()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pystematic.rundir import RunDir, RunDocument, create_run_dir, format_time
+from pystematic.rundir import RunDir, RunDocument, create_run_dir, finish_for_dead, format_time
 
 
 def make_document(run_dir: RunDir, **changes: Any) -> RunDocument:
@@ -139,3 +139,32 @@ def test_a_document_that_is_gone_cannot_be_written_over(run_dir: RunDir, monkeyp
     fill_disk(monkeypatch)
     with pytest.raises(FileNotFoundError):
         document.finish("completed", 0, None)
+
+
+def test_the_starter_writes_the_end_of_a_run_whose_process_is_dead(run_dir: RunDir) -> None:
+    document = make_document(run_dir)
+    document.fields["pid"] = {**document.fields["pid"], "start_time": "another process of this number"}
+    document.write()
+    finish_for_dead(run_dir, "interrupted", 143, None)
+    written = read(run_dir)
+    assert (written["status"], written["exit_code"], written["error"]) == ("interrupted", 143, None)
+    assert (written["attempts"][-1]["status"], written["attempts"][-1]["ended_at"]) == (
+        "interrupted",
+        written["ended_at"],
+    )
+
+
+def test_the_end_of_a_run_whose_process_lives_is_its_own_to_write(run_dir: RunDir) -> None:
+    document = make_document(run_dir)
+    document.write()
+    finish_for_dead(run_dir, "failed", 1, None)
+    assert read(run_dir) == document.fields
+
+
+def test_an_end_that_is_written_stays(run_dir: RunDir) -> None:
+    document = make_document(run_dir)
+    document.finish("failed", 3, None)
+    document.fields["pid"] = {**document.fields["pid"], "start_time": "another process of this number"}
+    document.write()
+    finish_for_dead(run_dir, "interrupted", 143, None)
+    assert (read(run_dir)["status"], read(run_dir)["exit_code"]) == ("failed", 3)

@@ -339,6 +339,13 @@ ODD_LINES = (
     b'{"tag":"a","step":1,"value":1,"time":1.5}',
     b'{"step":1,"tag":"a","time":1.5,"value":1,"reduce":"max"}',
     b'{"tag":"a","step":1,"time":1,"value":1e999}',
+    b'{"tag":"a","step":1,"time":1.5,"value":18446744073709551616}',
+    b'{"tag":"a","step":-9223372036854775809,"time":1.5,"value":0.5}',
+    b'{"tag":"a","step":1,"time":1.5,"value":true}',
+    b'{"tag":["a"],"step":1,"time":1.5,"value":1}',
+    b'{"tag":"a","step":1,"time":1.5,"value":1,"weight":null}',
+    b'{"tag":"a","step":1,"time":1.5,"value":1},{"tag":"a","step":2,"time":1.5,"value":1}',
+    b'{"tag":"a","step":1\n"time":1.5,"value":1}',
 )
 
 

@@ -179,3 +179,99 @@ def test_a_stale_index_is_told_and_removed(working_dir: Path, monkeypatch: pytes
     found.repair()
     assert findings() == []
     assert runs("output").values("note") == ["edited"] * 9
+
+
+# -- checkpoints -------------------------------------------------------------------------------------------------
+
+
+def make_checkpointed(working_dir: Path) -> rundir.RunDir:
+    """Make a run with two listed checkpoints of any content."""
+    run_dir = make_run(working_dir / "output", status="interrupted")
+    run_dir.checkpoints_dir.mkdir()
+    entries = []
+    for id in ("1", "2"):
+        path = run_dir.checkpoints_dir / f"checkpoint-{id}.pt"
+        path.write_bytes(b"state " + id.encode())
+        entries.append({"id": id, "file": path.name, "size": 7, "sha256": rundir.file_sha256(str(path))})
+    rundir.write_manifest(run_dir, entries)
+    return run_dir
+
+
+def test_nothing_is_wrong_with_whole_checkpoints(working_dir: Path) -> None:
+    make_checkpointed(working_dir)
+    assert findings() == []
+
+
+@pytest.mark.parametrize("content", [b"stat", b"stbte 2"], ids=["cut", "flipped"])
+def test_a_damaged_checkpoint_is_taken_off_the_list_and_put_aside(content: bytes, working_dir: Path) -> None:
+    run_dir = make_checkpointed(working_dir)
+    path = run_dir.checkpoints_dir / "checkpoint-2.pt"
+    path.write_bytes(content)
+
+    found = only()
+    assert (found.where, found.what) == (str(path), "its content is not what was written")
+    assert found.advice == "it is taken off the list, and put aside as checkpoint-2.pt.damaged"
+    assert found.repair is not None
+    found.repair()
+    assert findings() == []
+    assert [entry["id"] for entry in rundir.read_manifest(run_dir)] == ["1"]
+    assert path.with_name("checkpoint-2.pt.damaged").read_bytes() == content
+
+
+def test_a_checkpoint_that_is_gone_is_taken_off_the_list(working_dir: Path) -> None:
+    run_dir = make_checkpointed(working_dir)
+    (run_dir.checkpoints_dir / "checkpoint-1.pt").unlink()
+
+    found = only()
+    assert (found.where, found.what) == (str(run_dir.manifest_file), "it lists 'checkpoint-1.pt', which is gone")
+    assert found.repair is not None
+    found.repair()
+    assert findings() == []
+    assert [entry["id"] for entry in rundir.read_manifest(run_dir)] == ["2"]
+
+
+def test_a_name_that_leads_out_of_the_folder_is_only_taken_off_the_list(working_dir: Path) -> None:
+    run_dir = make_checkpointed(working_dir)
+    outside = working_dir / "mine"
+    outside.write_text("mine")
+    rundir.write_manifest(run_dir, [*rundir.read_manifest(run_dir), {"id": "x", "file": "../../../../mine"}])
+
+    found = only()
+    assert found.what == "it lists '../../../../mine', which is gone"
+    assert found.repair is not None
+    found.repair()
+    assert findings() == []
+    assert outside.read_text() == "mine"
+
+
+def test_leftovers_of_killed_savers_are_removed(working_dir: Path) -> None:
+    run_dir = make_checkpointed(working_dir)
+    half = run_dir.checkpoints_dir / "checkpoint-3.pt.99.tmp"
+    half.write_bytes(b"half")
+    unlisted = run_dir.checkpoints_dir / "checkpoint-3.pt"
+    unlisted.write_bytes(b"whole")
+    (run_dir.checkpoints_dir / "mine.pt").write_bytes(b"of the user")
+
+    found = findings()
+    assert [finding.where for finding in found] == [str(unlisted), str(half)]
+    for finding in found:
+        assert finding.repair is not None
+        finding.repair()
+    assert findings() == []
+    assert (run_dir.checkpoints_dir / "mine.pt").exists()
+
+
+def test_a_damaged_list_of_checkpoints_costs_none(working_dir: Path) -> None:
+    run_dir = make_checkpointed(working_dir)
+    run_dir.manifest_file.write_text("{")
+
+    found = only()
+    assert (found.where, found.repair) == (str(run_dir.manifest_file), None)
+    assert found.what == "the list of the checkpoints cannot be read"
+
+
+def test_checkpoints_of_a_living_run_are_left_alone(working_dir: Path) -> None:
+    run_dir = make_run(working_dir / "output", status="running", host=rundir.host_name(), pid=rundir.process_identity())
+    run_dir.checkpoints_dir.mkdir()
+    (run_dir.checkpoints_dir / "checkpoint-3.pt.99.tmp").write_bytes(b"half")
+    assert findings() == []

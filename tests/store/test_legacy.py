@@ -79,6 +79,19 @@ def test_a_run_is_copied_with_all_that_it_has(working_dir: Path) -> None:
     assert sorted(os.listdir(old)) == ["checkpoint-3.pt", "log.txt", "parameters.yaml", "scalars.csv"]
 
 
+def test_secrets_are_masked(working_dir: Path) -> None:
+    old = make_old_run(working_dir / "old")
+    with open(old / "parameters.yaml", "a", encoding="utf-8") as file:
+        file.write("db_password: hunter2\nmax_secret: 3\n")
+    (one,) = import_runs(str(working_dir / "old"), "output")
+
+    assert one.target is not None
+    assert "db_password is masked" in one.problem
+    assert all(b"hunter2" not in path.read_bytes() for path in Path(one.target).rglob("*") if path.is_file())
+    assert Run(one.target).params["max_secret"] == 3
+    assert b"hunter2" in (old / "parameters.yaml").read_bytes()
+
+
 def test_times_are_those_of_the_name_and_the_log(working_dir: Path) -> None:
     make_old_run(working_dir / "old")
     run = imported(working_dir / "old")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pystematic import rundir
+from pystematic.rundir import _clock
 from pystematic.store import Run
-from pystematic.store import _status as status_module
 from tests.builders import PROCESS_LIMIT_S, make_run
 
 HOST = rundir.host_name()
@@ -95,9 +95,9 @@ def test_a_damaged_identity_is_judged_by_the_heartbeat(
 
 
 def test_the_age_is_that_by_the_clock_of_the_file_server(working_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status_module, "_clocks", {})
+    monkeypatch.setattr(_clock, "_clocks", {})
     slow_clock = SimpleNamespace(time=lambda: time.time() - 600, monotonic=time.monotonic)
-    monkeypatch.setattr(status_module, "time", slow_clock)
+    monkeypatch.setattr(_clock, "time", slow_clock)
     assert make_running(working_dir, age_s=9e5, beat_age_s=0).status == "running"
     assert make_running(working_dir, age_s=9e5, beat_age_s=140).status == "lost"
 
@@ -105,7 +105,7 @@ def test_the_age_is_that_by_the_clock_of_the_file_server(working_dir: Path, monk
 def test_looking_at_the_clock_leaves_nothing_in_the_directory(
     working_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_module, "_clocks", {})
+    monkeypatch.setattr(_clock, "_clocks", {})
     run = make_running(working_dir, age_s=9e5, beat_age_s=0)
     before = sorted(os.listdir(run.path))
 
@@ -117,8 +117,8 @@ def test_where_nothing_may_be_written_our_own_clock_decides(working_dir: Path, m
     def refuse(folder: Path) -> float:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(status_module, "_clocks", {})
-    monkeypatch.setattr(status_module, "_stamp", refuse)
+    monkeypatch.setattr(_clock, "_clocks", {})
+    monkeypatch.setattr(_clock, "_stamp", refuse)
 
     assert make_running(working_dir, age_s=9e5, beat_age_s=0).status == "running"
     assert make_running(working_dir, age_s=9e5, beat_age_s=140).status == "lost"

@@ -99,6 +99,17 @@ def read_csv(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
+def test_dispensable_columns_are_left_out_before_lines_are_cut() -> None:
+    row = {"run": "a" * 10, "started": "b" * 10, "time": "c" * 10, "loss": 0.5}
+
+    def columns(width: int | None) -> list[str]:
+        return format_table([row], list(row), width=width, dispensable=("started", "time")).splitlines()[0].split()
+
+    assert columns(None) == columns(40) == ["run", "started", "time", "loss"]
+    assert columns(39) == columns(28) == ["run", "time", "loss"]
+    assert columns(27) == ["run", "loss"]
+
+
 def test_csv_has_a_header_and_numbers_in_full() -> None:
     text = format_csv([{"a": 1 / 3, "b": 10**20}, {"a": True}], ["a", "b"])
 

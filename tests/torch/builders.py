@@ -7,8 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pystematic
 import torch
+
+import pystematic
 from pystematic.resolve import Parameters
 from pystematic.run import StopControl
 from pystematic.torch import Context

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import torch
+
 from pystematic.errors import ExperimentError
 from pystematic.torch import load_checkpoint, save_checkpoint
 from tests.torch.builders import in_a_run, make_model

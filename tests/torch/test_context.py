@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.data import TensorDataset
 
 import pystematic.torch
-import torch
 from pystematic.errors import ExperimentError
 from pystematic.torch import Context
 from tests.torch.builders import DEVICES, CountingRecorder, in_a_run, make_context, make_model

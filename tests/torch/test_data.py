@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.data import IterableDataset, RandomSampler, WeightedRandomSampler
 
-import torch
 from pystematic.torch import BetterDataLoader, DataLoader, SmartDataLoader
 from tests.torch.builders import DEVICES, in_a_run
 

@@ -9,9 +9,9 @@ from typing import Any
 import hypothesis
 import hypothesis.strategies as st
 import pytest
+import torch
 from torch.utils.data import Dataset, TensorDataset
 
-import torch
 from pystematic.torch import DataLoader
 from pystematic.torch import _data as data_module
 from pystematic.torch._share import Share
@@ -37,7 +37,7 @@ def loaders(world_size: int, count: int, **options: Any) -> list[DataLoader]:
 def shared(loader: DataLoader, world_size: int = 1) -> list[tuple[list[int], int]]:
     """Return each batch of an epoch with how many of its samples count here."""
     share = Share(world_size)
-    counts: list[int] = []
+    counts: list[Any] = []
     share.on_hand_out = counts.append
     loader.join(share, "context.loader", bool)
     return [(batch[0].tolist(), counts[-1]) for batch in loader]
@@ -133,7 +133,7 @@ def test_sizes_are_known_before_the_data_are_loaded() -> None:
 
 def test_a_loader_tells_of_training_batches_only() -> None:
     loader, share = loaders(1, 20)[0], Share(1)
-    told: list[int] = []
+    told: list[Any] = []
     share.on_hand_out = told.append
     evaluating = True
     loader.join(share, "context.loader", lambda: evaluating)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import attrs
 import pytest
-
 import torch
+
 from pystematic.torch import move_to_device
 
 

@@ -66,6 +66,7 @@ def test_the_complete_set_of_torchrun_is_joined_without_an_option() -> None:
         "join",
         nproc=2,
         nnodes=2,
+        node_rank=0,
         rank=1,
         local_rank=1,
         world_size=4,
@@ -77,9 +78,14 @@ def test_the_complete_set_of_torchrun_is_joined_without_an_option() -> None:
     )
 
 
+@pytest.mark.parametrize(("environ", "node"), [({}, 1), ({"GROUP_RANK": "0"}, 0)])
+def test_the_machine_of_a_joined_process_is_known(environ: dict[str, str], node: int) -> None:
+    assert plan_of({**TORCHRUN, "RANK": "3", **environ}).node_rank == node
+
+
 def test_one_line_says_what_was_joined() -> None:
     plan = plan_of(TORCHRUN)
-    assert describe(plan) == "Joined torchrun: rank 1 of 4, 2 machines and at node0:29500."
+    assert describe(plan) == "Joined torchrun: rank 1 of 4 on 2 machines, at node0:29500."
 
 
 @pytest.mark.parametrize("missing", sorted(FIVE))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import torch
+
 from pystematic import rundir
 from pystematic.torch._saver import Saver, newest_whole
 
@@ -117,10 +117,45 @@ def test_a_save_that_fails_is_said_and_leaves_nothing(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr("pystematic.torch._saver.os.fsync", full)
         save(saver, "2")
+        save(saver, "3")
     assert said == [
-        "the checkpoint 2 could not be saved: OSError: [Errno 28] No space left on device. The run goes on."
+        "the checkpoint 2 could not be saved: No space left on device. The run goes on, and so do older checkpoints; "
+        "further ones that fail of the same are not told of."
     ]
     assert files(tmp_path) == ["checkpoint-1.pt"]
+    save(saver, "4")
+    assert files(tmp_path) == ["checkpoint-1.pt", "checkpoint-4.pt"]
+    with monkeypatch.context() as patch:
+        patch.setattr("pystematic.torch._saver.os.fsync", full)
+        save(saver, "5")
+    assert len(said) == 2  # it had worked meanwhile
+
+
+def test_a_checkpoint_that_cannot_be_listed_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    saver = make_saver(tmp_path, said)
+    save(saver, "1")
+
+    def full(run_dir: rundir.RunDir, entries: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pystematic.torch._saver.rundir.write_manifest", full, raising=False)
+        save(saver, "2")
+    assert len(said) == 1
+    assert files(tmp_path) == ["checkpoint-1.pt"]
+
+
+def test_the_series_are_on_disk_before_a_checkpoint_is_listed(tmp_path: Path) -> None:
+    listed: list[int] = []
+
+    def sync_series() -> None:
+        listed.append(len(rundir.read_manifest(rundir.RunDir(tmp_path))))
+
+    saver = make_saver(tmp_path, sync_series=sync_series)
+    save(saver, "1")
+    assert listed == [0]
+    assert len(rundir.read_manifest(rundir.RunDir(tmp_path))) == 1
 
 
 def test_the_program_may_change_its_tensors_at_once(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
+
 from pystematic.torch._staging import Staging
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 import torch.distributed
 
-import torch
 from pystematic.testing import StrategyCases
 from pystematic.torch._ddp import DdpStrategy
 from pystematic.torch._share import Share

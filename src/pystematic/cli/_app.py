@@ -119,7 +119,7 @@ def _options() -> dict[str, Parameter]:
         _option("yes", bool, False, "Do not ask."),
         _option("repair", bool, False, "Mend what can be mended."),
         _option("processes", int, 2, "How many processes are compared with one."),
-        _option("steps", int, 10, "How many batches of an epoch are trained."),
+        _option("steps", int, 10, "How many steps of the optimizer are compared."),
         _option("output_dir", FilePath(str), "./output", "The folder of the runs.", envvar="PYSTEMATIC_OUTPUT_DIR"),
         _option("output", Choice(["text", "json", "csv"]), "text", "How to print."),
     ]
@@ -240,9 +240,10 @@ def _overview() -> str:
     width = page_width()
     lines = ["Usage: pystematic COMMAND [OPTIONS]", ""]
     lines += [*wrap("Looks at runs, repeats them, and runs programs that define experiments.", width), "", "Commands:"]
-    for command in COMMANDS:
-        if not command.hidden:
-            lines += hanging(f"  {command.name:<11} ", command.help, width)
+    shown = [command for command in COMMANDS if not command.hidden]
+    column = max(len(command.name) for command in shown) + 2
+    for command in shown:
+        lines += hanging(f"  {command.name:<{column}}", command.help, width)
     lines += ["", *wrap("A RUN is a path, an id, the beginning or end of one, a tag, 'last' or 'last~2'.", width)]
     lines += wrap("'pystematic COMMAND --help' shows the options of a command.", width)
     return "\n".join(lines)

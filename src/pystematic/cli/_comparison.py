@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pystematic.rundir import SYSTEM_PREFIX
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -22,7 +24,7 @@ class Comparison:
     """
 
     def __init__(self, old: Run, new: Run, rtol: float = 0.0) -> None:
-        tags = [tag for tag in dict.fromkeys([*old.summary, *new.summary]) if not tag.startswith("system/")]
+        tags = [tag for tag in dict.fromkeys([*old.summary, *new.summary]) if not tag.startswith(SYSTEM_PREFIX)]
         self._ids = (old.id, new.id)
         self._rtol = rtol
         self._series = len(tags)

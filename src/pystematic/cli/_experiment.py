@@ -205,7 +205,7 @@ def _with_recorded(node: Node, given: dict[str, Given], resolution: Resolution) 
             parameters = resolution.parameters
     if resolution.problems or not (parameters.get("resume") or parameters.get("checkpoint")):
         return resolution
-    from pystematic.cli._resume import find_resumed, run_of_checkpoint  # few command lines ask for it
+    from pystematic.cli._resume import find_resumed, run_of_state  # few command lines ask for it
 
     given = dict(given)
     try:
@@ -214,7 +214,7 @@ def _with_recorded(node: Node, given: dict[str, Given], resolution: Resolution) 
             path = None if run is None else str(run.path)
             given["resume"] = Given(parameters.source_of("resume"), plain=path)
         else:
-            run = run_of_checkpoint(str(parameters["checkpoint"]))
+            run = run_of_state(str(parameters["checkpoint"]))
     except UsageError as error:
         return Resolution(parameters, error.problems, node.spec)
     if run is not None and run.experiment != node.full_name:

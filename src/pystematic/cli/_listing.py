@@ -10,6 +10,7 @@ from pystematic._words import did_you_mean, format_duration
 from pystematic.cli._output import print_records, print_text
 from pystematic.cli._records import facts_line, local_time, record_of, runs_in, shown_path, table_width
 from pystematic.errors import NotFoundError, UsageError
+from pystematic.rundir import SYSTEM_PREFIX
 from pystematic.store import (
     MISSING,
     Runs,
@@ -41,6 +42,8 @@ FEW = 500
 WATCH_S = 2.0
 # Words of the tables for fields of the query language.
 WORDS = {"run": "id", "started": "started_at", "ended": "ended_at", "time": "duration"}
+# What a narrow terminal does without: the name of a run begins with the time of its start.
+DISPENSABLE = ("started", "time")
 FACTS = ("run", "experiment", "status", "started", "time")
 
 
@@ -78,7 +81,7 @@ def print_rows(options: Parameters, rows: Rows, columns: list[str], record: obje
     if options["output"] != "text":
         print_records(options["output"], record, rows, columns)
     elif rows:
-        print_text(format_table(rows, columns, width=table_width()))
+        print_text(format_table(rows, columns, width=table_width(), dispensable=DISPENSABLE))
     elif options["where"] is not None or options["experiment"] is not None or options["sweep"] is not None:
         print_text(f"No run in {options['output_dir']} fits.")
     else:
@@ -159,10 +162,8 @@ def _say_what_is_left_out(options: Parameters, everything: Runs, points: int) ->
 def run_rows(found: Runs) -> tuple[Rows, list[str]]:
     """Return the rows of a table of runs, and its columns."""
     found = Runs(found) if len(found) <= FEW else found
-    params, tags = found.known_names()
-    declared = [metric for metric in found.declared_metrics() if is_metric(metric)]
-    metric_columns = [(tag, "last", tag) for tag in tags]
-    metric_columns += [(*parse_metric(metric), metric) for metric in declared]
+    params, _ = found.known_names()
+    metric_columns = _metric_columns(found)
     keys: list[Key] = [("id",), ("experiment",), ("status",), ("started_at",), ("duration",), ("tags",)]
     keys += [("params", name) for name in params]
     keys += [("metrics", tag, statistic) for tag, statistic, _ in metric_columns]
@@ -175,19 +176,27 @@ def run_rows(found: Runs) -> tuple[Rows, list[str]]:
         "started": [local_time(time) for time in columns[("started_at",)]],
         "time": ["" if time is None else format_duration(time) for time in columns[("duration",)]],
     }
-    taken = {*FACTS, "tags", *(name for _, _, name in metric_columns)}
+    # A parameter or a metric may have the name of another column; its own then says what it is.
+    facts = {*FACTS, "tags"}
+    taken = {*facts, *(name for _, _, name in metric_columns)}
     for name in varying:
-        # A parameter may have the name of another column; its own then says what it is.
         shown[f"params.{name}" if name in taken else name] = columns[("params", name)]
     for tag, statistic, name in metric_columns:
         values = columns[("metrics", tag, statistic)]
         if any(value is not MISSING for value in values):
-            shown[name] = values
+            shown[f"metrics.{name}" if name in facts else name] = values
     if any(columns[("tags",)]):
         shown["tags"] = [",".join(tags) for tags in columns[("tags",)]]
     if len(set(shown["experiment"])) == 1:
         del shown["experiment"]
     return _rows(shown), list(shown)
+
+
+def _metric_columns(found: Runs) -> list[tuple[str, str, str]]:
+    """Return tag, statistic and name of the columns of a table: the last value of each tag, and declared metrics."""
+    _, tags = found.known_names()
+    columns = [(tag, "last", tag) for tag in tags if not tag.startswith(SYSTEM_PREFIX)]
+    return columns + [(*parse_metric(metric), metric) for metric in found.declared_metrics() if is_metric(metric)]
 
 
 def _rows(columns: dict[str, list[Any]]) -> Rows:
@@ -275,12 +284,13 @@ def _list_groups(options: Parameters, chosen: Runs) -> None:
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit} shows nothing. Give 1 or more.")
     groups = groups[:limit]
-    _, tags = chosen.known_names()
-    metrics: list[tuple[str, str, str]] = [(tag, "last", tag) for tag in tags]
-    metrics += [(*parse_metric(metric), metric) for metric in chosen.declared_metrics() if is_metric(metric)]
+    metrics = _metric_columns(chosen)
     spreads = {name: [group.spread(_metric_text(tag, part)) for group in groups] for tag, part, name in metrics}
     spreads = {name: values for name, values in spreads.items() if any(value.n for value in values)}
-    heads = [{name: group.key[field] for name, field in fields.items()} | {"n": group.n} for group in groups]
+    # The number of runs is "n", and a metric has no name of a key, so that none takes the place of another.
+    keys = {name if name != "n" else field: field for name, field in fields.items()}
+    spreads = {f"metrics.{name}" if name in {*keys, "n"} else name: values for name, values in spreads.items()}
+    heads = [{name: group.key[field] for name, field in keys.items()} | {"n": group.n} for group in groups]
     if options["output"] == "json":
         record = [
             {**head, "metrics": {name: _spread_record(values[i]) for name, values in spreads.items()}}
@@ -288,7 +298,7 @@ def _list_groups(options: Parameters, chosen: Runs) -> None:
         ]
         print_records("json", record, [], [])
         return
-    columns = [*fields, "n"]
+    columns = [*keys, "n"]
     rows: Rows = [dict(head) for head in heads]
     for name, values in spreads.items():
         parts = [name] if options["output"] == "text" else [f"{name} mean", f"{name} std", f"{name} n"]
@@ -401,6 +411,8 @@ def best_run(options: Parameters, words: list[str]) -> int:
     rated = found.filter(f"{field} is not none").sort(f"{'-' if direction == 'max' else ''}{field}")
     if not len(rated):
         tags = sorted(found.recorded_tags())
+        if tag in tags:
+            raise NotFoundError(f"{tag!r} is NaN in all runs, and NaN is never best.")
         hint = did_you_mean(tag, tags) or (f" There are {', '.join(tags)}." if tags else " None has recorded anything.")
         raise NotFoundError(f"no run has recorded {tag!r}.{hint}")
     best = rated[0]
@@ -410,15 +422,16 @@ def best_run(options: Parameters, words: list[str]) -> int:
     varying = varying_columns({name: columns[("params", name)] for name in params})
     value = columns[("metrics", tag, statistic)][0]
     table = {"run": columns[("id",)], column: columns[("metrics", tag, statistic)]}
-    table.update((name, columns[("params", name)]) for name in varying)
+    table.update((f"params.{name}" if name in table else name, columns[("params", name)]) for name in varying)
     rows = _rows({name: values[:LISTED_BEST] for name, values in table.items()})
     if options["output"] != "text":
         record = {**record_of(best), "metric": column, "value": value}
         print_records(options["output"], record, rows[:1], list(table))
         return 0
     lines = [f"Best of {len(rated)} by {column}: {best.experiment} {best.id} with {format_cell(value)}"]
-    lines.append(facts_line("folder", shown_path(best)))
-    lines += [facts_line(name, best.params.get(name)) for name in varying]
+    facts = {"folder": shown_path(best), **{name: best.params.get(name) for name in varying}}
+    width = max(9, *map(len, facts))
+    lines += [facts_line(name, value, width) for name, value in facts.items()]
     if len(rated) > 1:
         lines += ["", format_table(rows, list(table), width=table_width())]
     if len(rated) > LISTED_BEST:

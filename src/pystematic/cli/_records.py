@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pystematic.errors import NotFoundError
+from pystematic.errors import NotFoundError, UsageError
 from pystematic.store import Run, find_run, runs
 from pystematic.terminal import format_cell, output_width
 
@@ -38,6 +38,8 @@ def folder_of(options: Parameters) -> str:
         source = options.source_of("output_dir")
         hint = " Runs are recorded in ./output unless --output-dir says otherwise." if source == "default" else ""
         raise NotFoundError(f"there is no folder {path!r} with runs ({source}).{hint}")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise UsageError(f"the folder {path!r} may not be read by you ({options.source_of('output_dir')}).")
     return path
 
 
@@ -86,9 +88,9 @@ def shown_path(run: Run) -> str:
     return str(run.path) if relative.startswith("..") else relative
 
 
-def facts_line(name: str, value: object) -> str:
-    """Write one fact of a run."""
-    return f"  {name:<9} {format_cell(value)}"
+def facts_line(name: str, value: object, width: int = 9) -> str:
+    """Write one fact of a run. Names of a longer one among them need its ``width``."""
+    return f"  {name:<{width}} {format_cell(value)}"
 
 
 def table_width() -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from pystematic import rundir
 from pystematic.errors import NotFoundError, UsageError
 from pystematic.store import Run, find_run, runs
 
@@ -80,11 +81,7 @@ def _sources(parameters: Parameters) -> dict[str, str]:
     return {name: parameters.source_of(name) for name in parameters}
 
 
-def run_of_checkpoint(path: str) -> Run | None:
+def run_of_state(path: str) -> Run | None:
     """Return the run in whose folder a checkpoint lies."""
-    folder = os.path.dirname(os.path.abspath(path))
-    for candidate in (folder, os.path.dirname(folder)):
-        run = Run(candidate)
-        if run.dir.run_file.is_file():
-            return run
-    return None
+    found = rundir.run_of_checkpoint(path)
+    return None if found is None else Run(found.path)

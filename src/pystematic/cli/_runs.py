@@ -33,7 +33,8 @@ def show_run(options: Parameters, words: list[str]) -> int:
     lines += [facts_line(name, value) for name, value in _facts_of(run).items() if value]
     lines += _section("Parameters", _table_lines(parameters, columns))
     numbers = [{"tag": tag, **summary} for tag, summary in run.summary.items()]
-    lines += _section("Metrics", _table_lines(numbers, ["tag", "last", "min", "max", "mean", "count", "max_step"]))
+    columns = ["tag", "last", "min", "max", "mean", "count", "min_step", "max_step"]
+    lines += _section("Metrics", _table_lines(numbers, columns))
     error = run.document.get("error")
     if isinstance(error, dict):
         text = str(error.get("traceback") or error.get("message") or "")

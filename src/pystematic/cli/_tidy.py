@@ -69,7 +69,7 @@ def remove_runs(options: Parameters, words: list[str]) -> int:
         for run in found:
             print_text(f"  {shown_path(run)}  {run.status}")
         runs = "this run" if len(found) == 1 else f"these {len(found)} runs"
-        if input(f"Remove {runs} with all files? [y/N] ").strip().lower() not in ("y", "yes"):
+        if _answer(f"Remove {runs} with all files? [y/N] ") not in ("y", "yes"):
             print_text("Nothing was removed.")
             return 1
     for run in found:
@@ -80,6 +80,14 @@ def remove_runs(options: Parameters, words: list[str]) -> int:
     else:
         print_text("\n".join(f"Removed {run.id}." for run in found))
     return 0
+
+
+def _answer(question: str) -> str:
+    try:
+        return input(question).strip().lower()
+    except EOFError:  # Ctrl-D
+        print()
+        return ""
 
 
 def examine_folder(options: Parameters, words: list[str]) -> int:

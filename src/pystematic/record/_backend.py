@@ -84,6 +84,10 @@ class Backend(Protocol):
         """Put in safety what was taken. Called at least every half second, and when there is nothing new, too."""
         return
 
+    def sync(self) -> None:
+        """Wait until what was taken outlasts a loss of power. Called after a ``flush``, where a program asks for it."""
+        return
+
     def close(self) -> None:
         """Finish. Called once, after a last ``flush``; not when the end could not wait any longer."""
         return

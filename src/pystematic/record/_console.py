@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from pystematic.rundir import SYSTEM_PREFIX
+
 from ._backend import Backend
 
 TYPE_CHECKING = False
@@ -46,7 +48,7 @@ class ConsoleBackend(Backend):
     def write(self, batch: ScalarBatch) -> None:
         self._written_at = time.monotonic()
         for tag, step, value in zip(batch.tags, batch.steps, batch.values, strict=True):
-            if tag.startswith("system/"):
+            if tag.startswith(SYSTEM_PREFIX):
                 continue
             if step != self._step:
                 self._print_when_due()

@@ -303,13 +303,15 @@ class Recorder:
             self._feed = RankFeed(self._folder, self._world_size, self._reduces) if several else Feed()
         self._thread.add_backend(thread, self._feed)
 
-    def flush(self, *, numbers_only: bool = False) -> None:
+    def flush(self, *, numbers_only: bool = False, sync: bool = False) -> None:
         """Return when all that was recorded before is in the run directory, at the latest after ten seconds.
 
         Args:
             numbers_only: do not wait for pictures and files that are still being encoded or copied.
+            sync: wait until the disk has the series, too, so that they outlast a loss of power. Otherwise it has them
+                after half a minute.
         """
-        self._thread.flush(numbers_only=numbers_only)
+        self._thread.flush(numbers_only=numbers_only, sync=sync)
 
     def close(self) -> None:
         """Write the rest and end. May be called twice.

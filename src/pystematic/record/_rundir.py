@@ -89,6 +89,10 @@ class RunDirBackend:
         if self._summary is not None and now - self._summary.written_at >= SUMMARY_PERIOD_S:
             self._summary.write(self.dropped, complete=not self._pending)
 
+    def sync(self) -> None:
+        if self._unsynced:
+            self._sync()
+
     def _sync(self) -> None:
         self._writer.sync()
         self._synced_at = time.monotonic()

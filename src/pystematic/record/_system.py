@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 
+from pystematic.rundir import SYSTEM_PREFIX
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-PREFIX = "system/"
 
 _GPU_METERS: dict[str, Callable[[Any, Any], int | float]] = {
     "utilization_percent": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu,
@@ -36,7 +37,7 @@ class SystemMetrics:
 
         self._psutil: Any = psutil
         self._folder = os.fspath(folder)
-        self._prefix = PREFIX if node is None else f"{PREFIX}{node}/"
+        self._prefix = SYSTEM_PREFIX if node is None else f"{SYSTEM_PREFIX}{node}/"
         self._process = psutil.Process()
         self._gpus = _Gpus()
         self._counters: dict[str, float] = {}

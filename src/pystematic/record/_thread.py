@@ -78,6 +78,8 @@ class RecorderThread:
         self._is_closing = False
         self._flushes_asked = 0
         self._flushes_done = 0
+        self._syncs_asked = 0
+        self._syncs_done = 0
         self._progress_at = time.monotonic()
         self._dropped = 0
         self._said: set[str] = set()
@@ -161,10 +163,13 @@ class RecorderThread:
                 self._items = ItemThread(self._folder, self._stored.append, self._mask)
             return self._items
 
-    def flush(self, *, numbers_only: bool = False) -> None:
-        """Return when all that was recorded before is written, or after ten seconds."""
+    def flush(self, *, numbers_only: bool = False, sync: bool = False) -> None:
+        """Return when all that was recorded before is written, with ``sync`` on disk, or after ten seconds."""
         if self._thread is None:
             return
+        if sync:
+            with self._lock:
+                self._syncs_asked += 1  # before the flush is asked for, so that the thread sees both
         deadline = time.monotonic() + FLUSH_LIMIT_S
         done = numbers_only or self._items is None or self._items.flush(deadline)
         with self._written:
@@ -235,8 +240,11 @@ class RecorderThread:
         while not self._is_closing:
             self._wake.wait(PERIOD_S)
             self._wake.clear()
-            asked = self._flushes_asked
+            asked, syncs_asked = self._flushes_asked, self._syncs_asked
             self.drain()
+            if syncs_asked != self._syncs_done:
+                self._syncs_done = syncs_asked
+                self._sync_backends()
             with self._written:
                 self._flushes_done = asked
                 self._written.notify_all()
@@ -284,6 +292,13 @@ class RecorderThread:
             if dropped:
                 self._guard(backend, "add_dropped", backend.add_dropped, dropped)
             self._guard(backend, "flush", backend.flush)
+        self._progress_at = time.monotonic()
+
+    def _sync_backends(self) -> None:
+        for backend in self._backends:
+            sync = getattr(backend, "sync", None)  # those that nobody derived from `Backend` may lack it
+            if sync is not None:
+                self._guard(backend, "sync", sync)
         self._progress_at = time.monotonic()
 
     def _guard(self, backend: Backend, what: str, call: Callable[..., None], *args: object) -> None:

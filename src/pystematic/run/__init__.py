@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pystematic.run._lifecycle import RunHooks as RunHooks
     from pystematic.run._lifecycle import RunRequest as RunRequest
     from pystematic.run._lifecycle import execute as execute
+    from pystematic.run._lifecycle import outcome_of as outcome_of
     from pystematic.run._masking import mask_known_shapes as mask_known_shapes
     from pystematic.run._origin import Origin as Origin
     from pystematic.run._origin import set_origin as set_origin
@@ -51,7 +52,7 @@ _HOMES = {
     "_active": ("ActiveRun", "Place"),
     "_context": ("Context", "ContextRun", "check_device"),
     "_current": ("current", "is_subprocess", "local_rank", "new_seed"),
-    "_lifecycle": ("Program", "RunHooks", "RunRequest", "execute"),
+    "_lifecycle": ("Program", "RunHooks", "RunRequest", "execute", "outcome_of"),
     "_masking": ("mask_known_shapes",),
     "_fork_safety": ("why_not_fork",),
     "_orphans": ("adopt_orphans", "die_with"),

@@ -55,6 +55,8 @@ class ActiveRun:
         settle: waits until none of our threads is at work that a forked child would miss.
         watch: told of each collective that the main function calls; None in a run of one process.
         uses_loader: whether a training loader tells when steps end; then the recorder does not.
+        at_hard_end: called with the exit code, in a thread, when the process is about to be ended since its main thread
+            does not come back.
         before_end: called when the main function has ended, before the record is finished.
         plain_params: its parameters as its record has them, secrets masked.
         mask: takes secrets out of texts, and of lists and dicts with texts.
@@ -65,7 +67,7 @@ class ActiveRun:
         run_dir: rundir.RunDir,
         parameters: Parameters,
         experiment: Any,
-        place: Place,
+        place: Place = Place(),  # noqa: B008 - nobody changes it
         metric: str | None = None,
         restored: Mapping[str, Any] | None = None,
     ) -> None:
@@ -79,6 +81,7 @@ class ActiveRun:
         max_time_s = parameters.get("max_time")
         self.stop = StopControl(max_time_s, is_time_keeper=place.rank == 0)
         self.uses_loader = False
+        self.at_hard_end: Callable[[int], None] = _ignore
         self.before_end: list[Callable[[], None]] = []
         self.rank = place.rank
         self.local_rank = place.local_rank
@@ -155,4 +158,8 @@ class ActiveRun:
 
 
 def _nothing() -> None:
+    return
+
+
+def _ignore(exit_code: int) -> None:
     return

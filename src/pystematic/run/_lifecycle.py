@@ -23,7 +23,7 @@ from pystematic.run._keeper import Keeper
 from pystematic.run._log import LogFile
 from pystematic.run._masking import Masker
 from pystematic.run._provenance import KnownProvenance, ProvenanceQuery
-from pystematic.run._resume import batch_job, changed_parameters, claim
+from pystematic.run._resume import Claim, batch_job, changed_parameters, claim, describe_changes, sources_of_attempt
 from pystematic.run._say import say
 from pystematic.run._seeds import make_deterministic, seed_libraries
 from pystematic.run._signals import SignalWatch
@@ -32,7 +32,7 @@ from pystematic.run._system import SystemSampler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from pystematic.resolve import Parameters
@@ -65,7 +65,9 @@ class RunRequest:
 
     ``plain`` is what ``parameters.yaml`` will hold, ``secret_options`` the options of ``argv`` behind which secrets
     stand, ``notes`` what is to be said about the run in its record. ``place`` tells which of the run's processes this
-    is. ``resumed`` is the directory of a run to go on with, ``restored`` the checkpoint to go on from.
+    is. ``resumed`` is the directory of a run to go on with, and ``find_state`` returns the checkpoint that it goes on
+    from, or None, when the run cannot change any more. ``restored`` is the checkpoint that any other run begins from.
+    ``replayed`` are the names of the parameters of which a person wants to know that a resume changes them.
     """
 
     experiment: str
@@ -79,7 +81,9 @@ class RunRequest:
     notes: tuple[str, ...]
     place: Place = Place()
     resumed: str | None = None
-    restored: Any = None
+    find_state: Callable[[], Mapping[str, Any] | None] | None = None
+    restored: Mapping[str, Any] | None = None
+    replayed: tuple[str, ...] = ()
 
 
 @record
@@ -149,6 +153,7 @@ class _Execution:
         self.log: LogFile | None = None
         self._has_run = False
         self._made_dir: rundir.RunDir | None = None
+        self._claim: Claim | None = None
         self._signals.install()
         try:
             secrets = [parameters.get(name) for name in secret_names_of(parameters)]
@@ -156,22 +161,26 @@ class _Execution:
             place = request.place
             # A further process of a run adds its own log and series to the directory, and leaves the documents alone.
             self._is_member = place.run_dir is not None
-            self._earlier: dict[str, Any] = {}
+            restored = request.restored
             if place.run_dir is not None:
                 run_dir = rundir.RunDir(place.run_dir)
             elif request.resumed is not None:
                 run_dir = rundir.RunDir(request.resumed)
+                self._claim = _call_foreign(claim, run_dir, say)  # may wait long, and be interrupted
+                restored = None if request.find_state is None else _call_foreign(request.find_state)
             else:
                 output_dir = str(parameters.get("output_dir") or "output")
                 run_dir = self._made_dir = rundir.create_run_dir(output_dir, request.experiment)
-            self.run = ActiveRun(run_dir, parameters, experiment, place, request.metric, request.restored)
+            self.run = ActiveRun(run_dir, parameters, experiment, place, request.metric, restored)
             self._has_run = True
             self.run.mask = self._masker.mask_tree
             self.run.plain_params = self._masker.mask_tree(request.plain)
             self._signals.control = self.run.stop
-            if request.restored is not None:
-                self.run.seeds.load_state_dict(request.restored.get("seeds") or {})
-                self.run.stop.has_saved = request.resumed is not None
+            if parameters.get("max_time") is not None and place.rank == 0 and not place.is_starter:
+                self._signals.limit_time(float(parameters["max_time"]))
+            if restored is not None:
+                self.run.seeds.load_state_dict(restored.get("seeds") or {})
+                self.run.stop.has_saved = self._is_own(restored)
             self._write_first_files(request)
             if not self._is_member:
                 _origin.origin().on_run_dir(os.path.abspath(run_dir.path))
@@ -194,14 +203,14 @@ class _Execution:
         try:
             if not self._is_member:
                 plain = self.run.plain_params
-                changes = self._go_on(request, plain) if request.resumed is not None else {}
+                changes = self._changes(request, plain)
                 content = rundir.format_parameters(plain).encode("utf-8", "backslashreplace")
                 rundir.replace_file(run_dir.parameters_file, content)
                 self._document = rundir.RunDocument(
                     run_dir,
                     experiment=request.experiment,
                     argv=argv,
-                    sources=self._masker.mask_tree(sources_of(request.parameters)),
+                    sources=self._masker.mask_tree(self._sources(request)),
                     program=vars(request.program),
                     metric=request.metric,
                     parent=request.parent or origin.parent,
@@ -211,10 +220,16 @@ class _Execution:
                     world_size=request.place.world_size,
                     job=batch_job(),
                 )
-                if request.resumed is not None:
-                    checkpoint = None if request.restored is None else str(request.restored.get("step"))
-                    self._document.go_on(self._earlier, changes=changes, checkpoint=checkpoint)
+                restored = self.run.restored
+                file = None if restored is None else str(restored["file"])
+                is_own = restored is not None and self._is_own(restored)
+                self._document.describe_start(os.path.basename(file) if file and is_own else file, changes)
+                if self._claim is not None:
+                    offsets = restored["series"] if restored is not None and is_own else {}
+                    rundir.cut_series(run_dir, offsets, self._claim.number)
+                    self._document.go_on(self._claim.document)
                 self._document.write()
+                self._claim = None  # it is begun
             log = self.log = LogFile(run_dir.log_file(self.run.rank), self._masker.mask_lines)
             self._undo.append(("log", log.close))
             log.write_first(f"{request.experiment} {run_dir.id}: {' '.join(argv)}")
@@ -222,14 +237,31 @@ class _Execution:
             raise rundir.unusable(str(request.parameters.get("output_dir") or "output"), error) from None
         log.write_lines(request.notes)
 
-    def _go_on(self, request: RunRequest, plain: dict[str, Any]) -> dict[str, list[Any]]:
-        """Claim the next attempt of the run, cut its series back to the checkpoint, and return what has changed."""
-        run_dir = self.run.run_dir
-        self._earlier = rundir.read_document(run_dir.run_file) or {}
-        attempt = claim(run_dir, self._earlier, say)
-        offsets = {} if request.restored is None else request.restored["series"]
-        rundir.cut_series(run_dir, offsets, attempt)
-        return changed_parameters(rundir.read_parameters(run_dir.parameters_file), plain)
+    def _is_own(self, restored: Mapping[str, Any]) -> bool:
+        """Tell whether a checkpoint is one of this run, whatever its directory was called when it was written."""
+        return os.path.dirname(str(restored["file"])) == os.path.abspath(self.run.run_dir.checkpoints_dir)
+
+    def _changes(self, request: RunRequest, plain: dict[str, Any]) -> dict[str, list[Any]]:
+        """Return, and say, which parameters are others than in the run that is gone on with or whose state is taken."""
+        before = self.run.run_dir if self._claim is not None else None
+        if before is None and request.restored is not None:
+            before = rundir.run_of_checkpoint(str(request.restored.get("file")))
+            document = {} if before is None else rundir.read_document(before.run_file) or {}
+            if document.get("experiment") != request.experiment:
+                return {}
+        if before is None:
+            return {}
+        changes = changed_parameters(rundir.read_parameters(before.parameters_file), plain)
+        said = describe_changes({name: change for name, change in changes.items() if name in request.replayed})
+        if said:
+            say(f"other parameters than in {before.id}: {'; '.join(said)}")
+        return changes
+
+    def _sources(self, request: RunRequest) -> dict[str, str]:
+        sources: dict[str, str] = sources_of(request.parameters)
+        if self._claim is None:
+            return sources
+        return sources_of_attempt(sources, self._claim.document, self.run.run_dir.id)
 
     def _start_keeper(self, request: RunRequest) -> None:
         if request.parameters.get("system_metrics") and not request.place.is_starter and request.place.local_rank == 0:
@@ -305,6 +337,8 @@ class _Execution:
         self._put_back()
         if self._keeper is not None:
             self._keeper.stop(0.0)
+        if self._claim is not None:
+            self._claim.release()
         if self._made_dir is not None:
             import shutil  # costs more than all else here
 
@@ -355,6 +389,7 @@ class _Execution:
             if self.log is not None:
                 self.log.write_lines([f"interrupted, exit code {exit_code}: the main thread did not come back in time"])
             self._write_end("interrupted", exit_code, None)
+            self.run.at_hard_end(exit_code)
         finally:
             os._exit(exit_code)
 
@@ -372,7 +407,7 @@ class _Execution:
         if failures and error is None:
             count = f"{len(failures)} of {len(self.run.launched)} subprocesses failed"
             error = ExperimentError(f"{count}: {'; '.join(failures)}")
-        status, exit_code = _outcome(error)
+        status, exit_code = outcome_of(error)
         described: dict[str, str] | None = None
         if error is not None:
             described = self._contained("describing the error", self._describe, error, status)
@@ -465,7 +500,7 @@ def _call_main_function(call: Callable[[ActiveRun], Any], run: ActiveRun, signal
     return result
 
 
-def _outcome(error: BaseException | None) -> tuple[str, int]:
+def outcome_of(error: BaseException | None) -> tuple[str, int]:
     """Return the status and the exit code that an end by this exception means."""
     if error is None:
         return "completed", 0

@@ -13,7 +13,7 @@ import threading
 import time
 
 from pystematic.errors import RunStopped
-from pystematic.run._stop import StopReason
+from pystematic.run._stop import StopReason, time_is_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _numbers(*names: str) -> tuple[int, ...]:
 SAVING = _numbers("SIGUSR1", "SIGUSR2")
 ENDING = (*_numbers("SIGTERM", "SIGHUP"), *SAVING)
 # How long the main thread may take to end after it was told to at once, before the process is ended for it.
-HARD_LIMIT_S = 4.0
+HARD_LIMIT_S = 2.5
 # Within this time the same signal from the process that has started this one is the same event.
 SAME_EVENT_S = 1.0
 
@@ -61,6 +61,8 @@ class SignalWatch:
         self._asked: list[int] = []
         self._asked_at = 0.0
         self._timer: threading.Timer | None = None
+        self._time_limit: threading.Timer | None = None
+        self._late: StopReason | None = None
         self.control: StopControl | None = None
         self._pid = os.getpid()
         self._before: dict[int, Any] = {}
@@ -75,6 +77,17 @@ class SignalWatch:
             if signal.getsignal(number) is default:
                 self._before[number] = default
                 signal.signal(number, self._handle)
+
+    def limit_time(self, limit_s: float) -> None:
+        """Ask for an end in ``limit_s`` seconds, as SIGUSR1 would."""
+
+        def ask() -> None:
+            reason = time_is_up()
+            assert self.control is not None
+            self._arm(self._grace_s, lambda: self._lose_patience(reason))
+            self.control.ask(reason)
+
+        self._time_limit = _daemon_timer(limit_s, ask)
 
     @property
     def has_waiting(self) -> bool:
@@ -94,8 +107,9 @@ class SignalWatch:
 
     def restore(self) -> None:
         """Put the former handlers back."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._time_limit):
+            if timer is not None:
+                timer.cancel()
         for number, handler in self._before.items():
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, handler)
@@ -122,6 +136,9 @@ class SignalWatch:
 
     def _end_main(self, number: int) -> None:
         """End the main function now, or at the end of its step where it has steps."""
+        late, self._late = self._late, None
+        if late is not None:
+            raise late.exception(is_agreed=False)
         first = not self._asked
         reason = self._reason_to_wait(number) if first else None
         if reason is None and number in SAVING:
@@ -134,7 +151,7 @@ class SignalWatch:
             self._arm(HARD_LIMIT_S, lambda: self._end_hard(_exit_code(number)))
             raise _exception(number)
         assert self.control is not None
-        self._arm(self._grace_s + self.control.extra_grace_s, lambda: self._lose_patience(number))
+        self._arm(self._grace_s + self.control.extra_grace_s, lambda: self._lose_patience(reason))
         self.control.ask(reason)
 
     def _is_echo(self, number: int) -> bool:
@@ -158,17 +175,16 @@ class SignalWatch:
             return StopReason(number, 130, saves=False)
         return None
 
-    def _lose_patience(self, number: int) -> None:
+    def _lose_patience(self, reason: StopReason) -> None:
         """Have the main thread end now: the grace is over. Runs in the timer's thread."""
-        os.kill(self._pid, signal.SIGTERM if number in SAVING else number)
+        self._late = reason
+        self._arm(HARD_LIMIT_S, lambda: self._end_hard(reason.exit_code))
+        os.kill(self._pid, signal.SIGTERM)
 
     def _arm(self, limit_s: float, action: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = threading.Timer(limit_s, action)
-        self._timer.name = "pystematic-grace"
-        self._timer.daemon = True
-        self._timer.start()
+        self._timer = _daemon_timer(limit_s, action)
 
     def _handle_in_child(self, number: int) -> None:
         """Do in a forked child what would have happened there without us."""
@@ -178,6 +194,14 @@ class SignalWatch:
             return
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
+
+
+def _daemon_timer(limit_s: float, action: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(limit_s, action)
+    timer.name = "pystematic-grace"
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _exit_code(number: int) -> int:

@@ -55,17 +55,26 @@ class StopReason:
         signum, code, saves, status = text.split(":")
         return cls(int(signum) or None, int(code), saves=saves == "1", status=status)
 
-    def exception(self) -> BaseException:
-        """Return what ends the main function."""
+    def exception(self, *, is_agreed: bool = True) -> BaseException:
+        """Return what ends the main function.
+
+        Args:
+            is_agreed: all processes of the run end at this step; tells whoever has started them.
+        """
         if self.signum == signal.SIGINT:
             interrupted = KeyboardInterrupt()
-            vars(interrupted)["is_agreed"] = True
+            vars(interrupted)["is_agreed"] = is_agreed
             return interrupted
         stopped = RunStopped(self.signum)
         stopped.exit_code = self.exit_code
         stopped.status = self.status
-        vars(stopped)["is_agreed"] = True  # tells whoever has started this process that all others end here too
+        vars(stopped)["is_agreed"] = is_agreed
         return stopped
+
+
+def time_is_up() -> StopReason:
+    """Return the reason of a run that has come to its time limit."""
+    return StopReason(None, TIME_IS_UP_CODE, saves=True)
 
 
 class StopControl:
@@ -76,6 +85,7 @@ class StopControl:
         is_time_keeper: whether this process watches the time; one for a run.
 
     Attributes:
+        asked: why this process was asked to end the run, as soon as it is.
         should_stop: whether the run has come to the step at whose end it stops.
         has_saved: whether there is a checkpoint, so that it is worth waiting for another one.
         extra_grace_s: how much longer than others the process may take to end.
@@ -92,6 +102,7 @@ class StopControl:
         self._last_step_at: float | None = None
         self._thread = threading.get_ident()
         self._delegate: Callable[[StopReason], None] | None = None
+        self.asked: StopReason | None = None
         self.should_stop = False
         self.has_saved = False
         self.extra_grace_s = 0.0
@@ -105,11 +116,16 @@ class StopControl:
             return True
         return self._last_step_at is not None and time.monotonic() - self._last_step_at < STEPPING_WITHIN_S
 
-    def delegate(self, ask: Callable[[StopReason], None]) -> None:
-        """Leave it to other processes to end their steps, and to the caller to wait for them; ``ask`` tells them."""
+    def delegate(self, ask: Callable[[StopReason], None], *, extra_grace_s: float) -> None:
+        """Leave it to other processes to end their steps, and to the caller to wait for them; ``ask`` tells them.
+
+        Args:
+            ask: called with each reason, by signal handlers.
+            extra_grace_s: by when the caller has ended the others, after the grace.
+        """
         self._delegate = ask
         self.has_saved = True  # whether there is a checkpoint is theirs to know
-        self.extra_grace_s = 6.0
+        self.extra_grace_s = extra_grace_s
 
     def use_agreement(self, agreement: Agreement) -> None:
         """Stop only where all processes of the run do."""
@@ -121,6 +137,7 @@ class StopControl:
 
     def ask(self, reason: StopReason) -> None:
         """Ask for an end at the next step's end; may be called by a signal handler or any thread."""
+        self.asked = self.asked or reason
         if self._delegate is not None:
             self._delegate(reason)
         elif self._agreement is not None:
@@ -159,7 +176,7 @@ class StopControl:
         self._step += 1
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
-            self.ask(StopReason(None, TIME_IS_UP_CODE, saves=True))
+            self.ask(time_is_up())
         return self._reason if self._agreement is None else self._agreement.agreed(self._step)
 
     def stop(self, reason: StopReason) -> None:

@@ -88,11 +88,17 @@ class StreamTee:
         known, feed = self._known, self._log.feed
 
         def covered_write(*args: Any, **kwargs: Any) -> Any:
-            if self._copies() and args and isinstance(args[0], str):
-                self._log.feed(folder, args[0])
+            # `without_copy`, written out: this is called several times for every `print`.
+            is_known = getattr(known, "is_set", False)
+            if not is_known and self._is_active and args and isinstance(args[0], str):
+                feed(folder, args[0])
                 if self._only_log:
                     return len(args[0])
-            return self.without_copy(write, *args, **kwargs)
+            known.is_set = True
+            try:
+                return write(*args, **kwargs)
+            finally:
+                known.is_set = is_known
 
         self._cover(stream, "write", covered_write)
         if flush is not None:  # writes what `write` has kept back, through the buffer's `write`

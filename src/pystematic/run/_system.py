@@ -26,6 +26,9 @@ class SystemSampler:
 
     def __init__(self, run: ActiveRun) -> None:
         self._run = run
+        place = run.place
+        # A number, not a name: machines may share one.
+        self._node = f"node{place.node_rank}" if place.world_size > place.local_world_size else None
         self._began_at = time.monotonic()
         self._metrics: SystemMetrics | None = None
         self._lock = threading.Lock()
@@ -42,7 +45,7 @@ class SystemSampler:
                     with _importing:
                         from pystematic.record import SystemMetrics
 
-                        self._metrics = SystemMetrics(self._run.output_dir)
+                        self._metrics = SystemMetrics(self._run.output_dir, node=self._node)
                 self._run.recorder.scalars(self._metrics.read(), step=round(time.monotonic() - self._began_at))
             except Exception:  # of a machine or a driver: the run matters more than its temperature
                 self._is_closed = True

@@ -7,17 +7,24 @@ if TYPE_CHECKING:
     from pystematic.rundir._checkpoints import checkpoint_path as checkpoint_path
     from pystematic.rundir._checkpoints import cut_series as cut_series
     from pystematic.rundir._checkpoints import file_sha256 as file_sha256
+    from pystematic.rundir._checkpoints import find_leftover_checkpoints as find_leftover_checkpoints
     from pystematic.rundir._checkpoints import is_whole as is_whole
     from pystematic.rundir._checkpoints import read_manifest as read_manifest
     from pystematic.rundir._checkpoints import remove_leftovers as remove_leftovers
+    from pystematic.rundir._checkpoints import run_of_checkpoint as run_of_checkpoint
+    from pystematic.rundir._checkpoints import unlisted_checkpoints as unlisted_checkpoints
     from pystematic.rundir._checkpoints import write_manifest as write_manifest
+    from pystematic.rundir._clock import last_touched as last_touched
+    from pystematic.rundir._clock import server_time as server_time
     from pystematic.rundir._codec import MASKED as MASKED
     from pystematic.rundir._codec import Exact as Exact
     from pystematic.rundir._codec import StoredText as StoredText
     from pystematic.rundir._codec import decode as decode
     from pystematic.rundir._codec import encode as encode
     from pystematic.rundir._documents import RunDocument as RunDocument
+    from pystematic.rundir._documents import finish_for_dead as finish_for_dead
     from pystematic.rundir._documents import format_time as format_time
+    from pystematic.rundir._files import create_document as create_document
     from pystematic.rundir._files import read_document as read_document
     from pystematic.rundir._files import replace_file as replace_file
     from pystematic.rundir._files import strict_json as strict_json
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._summary import make_summary as make_summary
     from pystematic.rundir._summary import parse_metrics as parse_metrics
     from pystematic.rundir._summary import summarize as summarize
+    from pystematic.rundir._tags import SYSTEM_PREFIX as SYSTEM_PREFIX
     from pystematic.rundir._tags import is_unicode as is_unicode
     from pystematic.rundir._tags import shown_tag as shown_tag
     from pystematic.rundir._text_documents import parse_json_with_lines as parse_json_with_lines
@@ -76,12 +84,13 @@ if TYPE_CHECKING:
 # Loaded by module when first asked for: a start needs few of them, a help page none.
 _HOMES = {
     "_checkpoints": (
-        *("checkpoint_path", "cut_series", "file_sha256", "is_whole"),
-        *("read_manifest", "remove_leftovers", "unlisted_checkpoints", "write_manifest"),
+        *("checkpoint_path", "cut_series", "file_sha256", "find_leftover_checkpoints", "is_whole"),
+        *("read_manifest", "remove_leftovers", "run_of_checkpoint", "unlisted_checkpoints", "write_manifest"),
     ),
+    "_clock": ("last_touched", "server_time"),
     "_codec": ("MASKED", "Exact", "StoredText", "decode", "encode"),
-    "_documents": ("RunDocument", "format_time"),
-    "_files": ("read_document", "replace_file", "strict_json", "write_document"),
+    "_documents": ("RunDocument", "finish_for_dead", "format_time"),
+    "_files": ("create_document", "read_document", "replace_file", "strict_json", "write_document"),
     "_items": ("KINDS", "Item", "ItemFile", "encode_json", "format_item", "read_items", "read_table"),
     "_layout": (
         *("SWEEPS_NAME", "RunDir", "create_artifact", "create_item_file", "create_run_dir", "item_name"),
@@ -92,7 +101,7 @@ _HOMES = {
     "_scalars": ("REDUCTIONS", "ScalarFormatter"),
     "_series": ("Points", "RecordedSeries", "SeriesFile", "SeriesWriter", "by_tag", "read_series"),
     "_summary": ("Tally", "is_current_summary", "make_summary", "parse_metrics", "summarize"),
-    "_tags": ("is_unicode", "shown_tag"),
+    "_tags": ("SYSTEM_PREFIX", "is_unicode", "shown_tag"),
     "_text_documents": ("parse_json_with_lines", "parse_toml_with_lines"),
     "_yaml": ("ParameterLines", "format_parameters", "parse_parameters", "parse_yaml", "read_parameters"),
 }

@@ -6,8 +6,8 @@ import errno
 import os
 import time
 
-from pystematic.rundir._files import strict_json, write_document
-from pystematic.rundir._process import host_name, process_identity
+from pystematic.rundir._files import read_document, strict_json, write_document
+from pystematic.rundir._process import host_name, is_alive, process_identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,15 +96,22 @@ class RunDocument:
             ],
         }
 
-    def go_on(self, earlier: Mapping[str, Any], *, changes: Mapping[str, Any], checkpoint: str | None) -> None:
+    def describe_start(self, checkpoint: str | None, changes: Mapping[str, Any]) -> None:
+        """Tell what the attempt that begins goes on from.
+
+        Args:
+            checkpoint: the file, None: it goes on from nothing.
+            changes: parameters that are others than in the run of the checkpoint: name to the former and the new value.
+        """
+        self.fields["attempts"][-1].update(checkpoint=checkpoint, changed=dict(changes))
+
+    def go_on(self, earlier: Mapping[str, Any]) -> None:
         """Make this the document of a further attempt of the run that ``earlier`` describes.
 
         Args:
             earlier: the former content of the file.
-            changes: parameters that are others now: name to the former and the new value.
-            checkpoint: the step that the attempt goes on from, None: from the beginning.
         """
-        attempt = {**self.fields["attempts"][0], "checkpoint": checkpoint, "changed": dict(changes)}
+        attempt = self.fields["attempts"][0]
         for name in ("started_at", "parent", "point", "notes"):
             if earlier.get(name):
                 self.fields[name] = earlier[name]
@@ -172,6 +179,27 @@ class RunDocument:
             if len(content) <= size:
                 break
         return content
+
+
+def finish_for_dead(run_dir: RunDir, status: str, exit_code: int, error: Mapping[str, str] | None) -> None:
+    """Write how a run ended whose own process could not; called by the process that has started it.
+
+    Does nothing where the run's process has written its end, or lives, or is not of this machine.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    fields = read_document(run_dir.run_file)
+    if fields is None or fields.get("status") != "running":
+        return
+    if is_alive(fields.get("pid"), fields.get("host")) is not False:
+        return
+    ended = {"status": status, "ended_at": format_time(time.time())}
+    fields.update(ended, exit_code=exit_code, error=error)
+    attempts = fields.get("attempts")
+    if isinstance(attempts, list) and attempts and isinstance(attempts[-1], dict):
+        attempts[-1].update(ended)
+    write_document(run_dir.run_file, fields, fsync=True)
 
 
 def _shortened(error: Mapping[str, str] | None, length: int) -> dict[str, str] | None:

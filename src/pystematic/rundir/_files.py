@@ -71,6 +71,31 @@ def write_document(path: str | os.PathLike[str], document: Any, *, fsync: bool =
     replace_file(path, text.encode("ascii") + b"\n", fsync=fsync)
 
 
+def create_document(path: str | os.PathLike[str], document: Any) -> None:
+    """Write a JSON document that nobody has written before; of several processes, on any machines, one succeeds.
+
+    A reader finds all of it or nothing, where the file system has hard links.
+
+    Raises:
+        FileExistsError: the file is there.
+        OSError: it cannot be written.
+    """
+    import json
+
+    content = json.dumps(strict_json(document), indent=1, allow_nan=False).encode("ascii") + b"\n"
+    temporary = f"{os.fspath(path)}.{os.urandom(6).hex()}.tmp"
+    replace_file(temporary, content, fsync=True)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except (OSError, AttributeError):  # no hard links there: for a moment a reader may find the file empty
+        with open(path, "xb") as file:
+            file.write(content)
+    finally:
+        os.unlink(temporary)
+
+
 def read_document(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return a JSON document, or None when it is absent or damaged."""
     import json

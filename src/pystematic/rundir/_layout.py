@@ -99,6 +99,14 @@ class RunDir:
             return self.path / f"metrics.pid-{pid}.jsonl"
         return self.path / ("metrics.jsonl" if rank == 0 else f"metrics.rank-{rank}.jsonl")
 
+    def cut_file(self, number: int, rank: int = 0, pid: int | None = None) -> pathlib.Path:
+        """What attempt ``number`` has cut off from the series of one process."""
+        return self.cut_file_of(self.metrics_file(rank, pid), number)
+
+    def cut_file_of(self, path: pathlib.Path, number: int) -> pathlib.Path:
+        """The same, by the file of series."""
+        return path.with_name(f"{path.name.removesuffix('.jsonl')}.cut-{number}.jsonl")
+
     def metrics_files(self) -> list[pathlib.Path]:
         """Every file of series that exists, in a fixed order.
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import json
 import math
-import re
+from operator import itemgetter
 
 from ._tags import exact_tag, is_unicode, parse_exact_tag, shown_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import TypeAlias
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, TypeAlias, TypeGuard
 
     Number: TypeAlias = int | float
     # Columns of equal length: tags, steps, times (seconds since 1970), values.
     Columns: TypeAlias = tuple[list[str], list[Number], list[float], list[Number]]
+    MoreColumns: TypeAlias = tuple[Sequence[str], Sequence[Number], Sequence[float], Sequence[Number]]
     # The number of samples that each point stands for, None where nothing is said.
     Weights: TypeAlias = list[float | None]
 
@@ -128,142 +129,75 @@ class ParsedLines:
         self.weights = weights
         self.damaged = damaged
 
-    def extend(self, other: ParsedLines) -> None:
-        count, more = len(self.columns[0]), len(other.columns[0])
-        if self.weights is not None or other.weights is not None:
-            self.weights = (self.weights or [None] * count) + (other.weights or [None] * more)
-        self.columns[0].extend(other.columns[0])
-        self.columns[1].extend(other.columns[1])
-        self.columns[2].extend(other.columns[2])
-        self.columns[3].extend(other.columns[3])
-        self.damaged += other.damaged
+    def extend(self, columns: MoreColumns, weights: Weights | None, damaged: int = 0) -> None:
+        if self.weights is not None or weights is not None:
+            count = len(self.columns[0])
+            self.weights = (self.weights or [None] * count) + (weights or [None] * len(columns[0]))
+        self.columns[0].extend(columns[0])
+        self.columns[1].extend(columns[1])
+        self.columns[2].extend(columns[2])
+        self.columns[3].extend(columns[3])
+        self.damaged += damaged
 
 
 class LineParser:
-    """Reads lines of one file. Lines as `ScalarFormatter` writes them go through in bulk, odd ones one by one.
+    """Reads lines of one file: many at once where all are ordinary, each by itself where an odd one is among them.
 
     Attributes:
         reduces: by tag how it is merged, where the lines so far say so.
     """
 
-    # Of so many tags in one part of a file each is looked for by itself; of more, all by one pattern.
-    TAG_LIMIT = 20
-    # So many lines pay for one odd line among them.
-    LINES_AT_ONCE = 150
+    # So much is read at once: it stays in the processor's cache, and so many lines pay for an odd one among them.
+    PIECE_BYTES = 32 * 1024
 
     def __init__(self) -> None:
         self.reduces: dict[str, str] = {}
-        self._tags: dict[bytes, str] = {}
 
     def parse(self, data: bytes) -> ParsedLines:
         """Return what the lines of ``data`` hold, and how many of them are damaged."""
-        parsed = self._parse_in_bulk(data)
-        if parsed is not None:
-            return parsed
-        lines = data.split(b"\n")
-        if len(lines) <= self.LINES_AT_ONCE:
-            return self._parse_singly(data)
         whole = ParsedLines(([], [], [], []))
-        for i in range(0, len(lines), self.LINES_AT_ONCE):
-            part = b"\n".join(lines[i : i + self.LINES_AT_ONCE]) + b"\n"
-            whole.extend(self._parse_in_bulk(part) or self._parse_singly(part))
+        begin = 0
+        while begin < len(data):
+            end = data.rfind(b"\n", begin, begin + self.PIECE_BYTES) + 1
+            if not end:
+                end = data.find(b"\n", begin) + 1 or len(data)
+            piece = data[begin:end]
+            ordinary = self._parse_ordinary(piece)
+            if ordinary is not None:
+                whole.extend(*ordinary)
+            else:
+                odd = self._parse_singly(piece)
+                whole.extend(odd.columns, odd.weights, odd.damaged)
+            begin = end
         return whole
 
-    def _parse_in_bulk(self, data: bytes) -> ParsedLines | None:
-        """Parse lines of ordinary numbers by turning them into one list of numbers; None when there are others.
+    def _parse_ordinary(self, piece: bytes) -> tuple[MoreColumns, Weights | None] | None:
+        """Parse lines of ordinary numbers as one JSON list; None when there are others among them."""
+        import orjson
 
-        What is left of the lines when all numbers are taken out is compared, so that no damaged one passes. The
-        control characters stand in no line that is whole, as JSON has none.
-        """
-        if not data.endswith(b"}\n") or any(byte in data for byte in b"\1\2\3\4"):
+        if not piece.endswith(b"\n"):
             return None
-        count = data.count(b"\n")
         try:
-            if len(set(_HEAD.findall(data, 0, _SAMPLE_BYTES))) > self.TAG_LIMIT:
-                return self._parse_by_pattern(data, count)
-            tags, text = self._take_tags(b"}\n" + data[:-2])
-            text = text.replace(b',"time":', b"\2").replace(b',"value":', b"\3")
-            has_weights = b',"weight":' in text
-            if has_weights:
-                text = text.replace(b',"weight":', b"\4")
-            line = b"\1,\2\3" if len(tags) > 1 else b"\1\2\3"
-            if text.translate(None, b"0123456789+-.eE") != (line + b"\4" if has_weights else line) * count:
+            lines = orjson.loads(b"[%b]" % piece[:-1].replace(b"\n", b","))
+            tags, steps, times, values = zip(*map(_FIELDS, lines), strict=True)
+            if len(lines) != piece.count(b"\n") or not _are_ordinary(steps) or not _are_ordinary(values):
                 return None
-            numbers = json.loads(f"[{text[1:].translate(_TO_COMMAS).decode()}]")
-            if not math.isfinite(sum(numbers)) and not all(map(math.isfinite, numbers)):
+            if set(map(type, times)) != {float}:
                 return None
-        except (ValueError, OverflowError, KeyError, TypeError):
+            weights: Weights | None = None
+            if set(map(len, lines)) != {4}:
+                more = set().union(*lines) - {"tag", "step", "time", "value"}
+                if not more <= {"weight", "reduce", "exact_tag"}:
+                    return None
+                if "weight" in more:
+                    weights = [line.get("weight") for line in lines]
+                if more - {"weight"}:
+                    tags = tuple(map(self._read_tag, lines))
+        except (ValueError, KeyError, TypeError):
             return None
-        width = 3 + (len(tags) > 1) + has_weights
-        named = [tags[0]] * count if len(tags) == 1 else list(map(tags.__getitem__, numbers[0::width]))
-        steps, times, values = (numbers[i + (len(tags) > 1) :: width] for i in range(3))
-        if set(map(type, times)) != {float}:
-            times = list(map(float, times))
-        weights = numbers[width - 1 :: width] if has_weights else None
-        if weights and min(weights) < 0:
+        if set(map(type, tags)) != {str} or (weights and not _are_weights(weights)):
             return None
-        return ParsedLines((named, steps, times, values), weights)
-
-    def _take_tags(self, text: bytes) -> tuple[list[str], bytes]:
-        """Return the tags of lines, and the lines with the number of the tag in its place, if there are several.
-
-        Raises:
-            ValueError, KeyError, TypeError: a line begins in another way, or there are too many tags.
-        """
-        tags: list[str] = []
-        while (begin := text.find(b'}\n{"tag":')) >= 0:
-            head = text[begin : text.index(b',"step":', begin) + 8]
-            tags.append(self._read_head(head[2:]))
-            if len(tags) > 2 * self.TAG_LIMIT:
-                raise ValueError("too many tags")
-            if len(tags) == 2:
-                text = text.replace(b"\1", b"\x010,")
-            text = text.replace(head, b"\1" if len(tags) == 1 else b"\1%d," % (len(tags) - 1))
-        return tags, text
-
-    def _read_head(self, head: bytes) -> str:
-        """Return the tag with which a line begins.
-
-        Raises:
-            ValueError, KeyError, TypeError: it begins in another way.
-        """
-        tag = self._tags.get(head)
-        if tag is None:
-            plain = json.loads(head.decode() + "0}")
-            if not plain.keys() <= {"tag", "exact_tag", "reduce", "step"}:
-                raise ValueError("more than the head of a line")
-            tag = self._tags[head] = self._read_tag(plain)
-        return tag
-
-    def _read_tag(self, plain: Mapping[str, object]) -> str:
-        tag = plain["tag"]
-        if "exact_tag" in plain:
-            tag = parse_exact_tag(plain["exact_tag"])
-        if not isinstance(tag, str):
-            raise TypeError("a tag that is no text")
-        if plain.get("reduce") in REDUCTIONS:
-            self.reduces[tag] = str(plain["reduce"])
-        return tag
-
-    def _parse_by_pattern(self, data: bytes, count: int) -> ParsedLines | None:
-        found = _ORDINARY.findall(data)
-        if len(found) != count:
-            return None
-        raw_tags, steps, times, values, weights = zip(*found, strict=True)
-        try:
-            tags = {raw: self._read_head(raw) for raw in set(raw_tags)}
-            columns: Columns = (
-                [tags[raw] for raw in raw_tags],
-                list(map(int, steps)),
-                list(map(float, times)),
-                json.loads(b"[%b]" % b",".join(values)),
-            )
-            if not all(map(math.isfinite, columns[3])):
-                return None
-            read = [json.loads(weight) if weight else None for weight in weights] if any(weights) else None
-        except (ValueError, OverflowError, KeyError, TypeError):
-            return None
-        return ParsedLines(columns, read)
+        return (tags, steps, times, values), weights
 
     def _parse_singly(self, data: bytes) -> ParsedLines:
         columns: Columns = ([], [], [], [])
@@ -305,16 +239,26 @@ class LineParser:
             raise ValueError("a step, time or weight that is none")
         return self._read_tag(plain), step, float(time), int(value) if isinstance(value, bool) else value, weight
 
+    def _read_tag(self, plain: Mapping[str, object]) -> str:
+        tag = plain["tag"]
+        if "exact_tag" in plain:
+            tag = parse_exact_tag(plain["exact_tag"])
+        if not isinstance(tag, str):
+            raise TypeError("a tag that is no text")
+        if plain.get("reduce") in REDUCTIONS:
+            self.reduces[tag] = str(plain["reduce"])
+        return tag
 
-_TO_COMMAS = bytes(44 if byte in (1, 2, 3, 4) else byte for byte in range(256))
 
-# How a line begins, and how much of a part is searched to see how many tags there are.
-_HEAD = re.compile(rb'\{"tag":"[^"]*"')
-_SAMPLE_BYTES = 4000
+_FIELDS = itemgetter("tag", "step", "time", "value")
 
-# A line as `ScalarFormatter` writes it for an ordinary number.
-_ORDINARY = re.compile(
-    rb'^(\{"tag":"(?:[^"\\\n]|\\[^\n])*"(?:,"[a-z_]+":"[a-z0-9]+")*,"step":)(0|-?[1-9][0-9]{,17}),'
-    rb'"time":([1-9][0-9]*\.[0-9]+),"value":(-?[0-9][-+.0-9e]*)(?:,"weight":([0-9][-+.0-9e]*))?\}$',
-    re.MULTILINE,
-)
+
+def _are_ordinary(numbers: Sequence[Any]) -> TypeGuard[Sequence[Number]]:
+    """Return whether these are numbers, and no float among them may be an integer that was too big for orjson."""
+    types = set(map(type, numbers))
+    return types == {int} or (types <= {int, float} and min(numbers) > -(2**63) and max(numbers) < 2**63)
+
+
+def _are_weights(weights: Weights) -> bool:
+    known = [weight for weight in weights if weight is not None]
+    return not known or (_are_ordinary(known) and min(known) >= 0)

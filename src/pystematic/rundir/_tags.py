@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Tags that measure the machine and not the experiment. Tables and comparisons of runs leave them out.
+SYSTEM_PREFIX = "system/"
+
 
 def is_unicode(tag: str) -> bool:
     """Tell whether every reader of JSON gives the text back; surrogates are refused or merged by most."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from pystematic.rundir import SYSTEM_PREFIX
 from pystematic.store._query_tree import MISSING
 
 TYPE_CHECKING = False
@@ -125,7 +126,7 @@ def _metrics(run: Run) -> dict[str, Any]:
         f"{tag}:{name}": numbers[name]
         for tag, numbers in run.summary.items()
         for name in _COMPARED_NUMBERS
-        if numbers[name] is not None
+        if numbers[name] is not None and not tag.startswith(SYSTEM_PREFIX)
     }
 
 

@@ -81,6 +81,7 @@ def _examine_run(directory: str) -> Iterator[Finding]:
     yield from _damaged_documents(run)
     if status == "running":
         return
+    yield from _examine_checkpoints(run.dir)
     series = rundir.read_series(directory)
     if series.damaged_lines:
         lines = "1 line" if series.damaged_lines == 1 else f"{series.damaged_lines} lines"
@@ -94,6 +95,33 @@ def _examine_run(directory: str) -> Iterator[Finding]:
     if is_needed and not (summary and rundir.is_current_summary(summary, directory) and _is_readable(summary)):
         what = f"{run.dir.summary_file.name} does not count all that the series hold"
         yield Finding(directory, what, "it is computed anew", lambda: _write_summary(run, summary))
+
+
+def _examine_checkpoints(run_dir: rundir.RunDir) -> Iterator[Finding]:
+    for left in rundir.find_leftover_checkpoints(run_dir):
+        what = "is half a checkpoint, or one that is not listed: its writer was killed"
+        yield Finding(left, what, "it is removed", lambda left=left: os.unlink(left))  # type: ignore[misc]
+    if rundir.unlisted_checkpoints(run_dir):
+        advice = "--resume takes the newest file that can be read; the next checkpoint makes it anew"
+        yield Finding(str(run_dir.manifest_file), "the list of the checkpoints cannot be read", advice)
+    for entry in rundir.read_manifest(run_dir):
+        path = rundir.checkpoint_path(run_dir, entry)
+        if rundir.is_whole(run_dir, entry):
+            continue
+        where, what = str(run_dir.manifest_file), f"it lists {entry.get('file')!r}, which is gone"
+        advice = "it is taken off the list"
+        if path is not None and os.path.exists(path):
+            where, what = path, "its content is not what was written"
+            advice += f", and put aside as {os.path.basename(path)}.damaged"
+        yield Finding(where, what, advice, lambda entry=entry: _unlist(run_dir, entry))  # type: ignore[misc]
+
+
+def _unlist(run_dir: rundir.RunDir, entry: dict[str, Any]) -> None:
+    """Take a checkpoint that is not whole off the list, so that no resume needs to look at it."""
+    rundir.write_manifest(run_dir, [other for other in rundir.read_manifest(run_dir) if other != entry])
+    path = rundir.checkpoint_path(run_dir, entry)
+    if path is not None and os.path.exists(path):
+        os.replace(path, f"{path}.damaged")
 
 
 def _is_readable(summary: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import time
 
 from pystematic import rundir
 from pystematic._record import record
+from pystematic.declare import SECRET_ENDINGS
 from pystematic.errors import NotFoundError, UsageError
 
 TYPE_CHECKING = False
@@ -159,7 +160,17 @@ def _parameters(run_dir: rundir.RunDir, problems: list[str]) -> dict[str, Any]:
     except ValueError as error:
         problems.append(f"its parameters could not be read: {error}")
         return {}
-    return {str(name): rundir.encode(value) for name, value in tree.items()} if isinstance(tree, dict) else {}
+    if not isinstance(tree, dict):
+        return {}
+    secrets = [str(name) for name, value in tree.items() if isinstance(value, str) and _is_secret(str(name))]
+    if secrets:
+        os.unlink(old)  # it holds them, and stays where it was copied from
+        problems.append(f"{', '.join(secrets)} is masked, and {OLD_PARAMETERS_NAME} left out")
+    return {str(name): rundir.encode(rundir.MASKED if str(name) in secrets else value) for name, value in tree.items()}
+
+
+def _is_secret(name: str) -> bool:
+    return name.lower().endswith(SECRET_ENDINGS)
 
 
 def _scalars(run_dir: rundir.RunDir, started_at: float) -> int:

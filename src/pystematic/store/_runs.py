@@ -201,6 +201,8 @@ class Runs(Sequence[Run]):
             UsageError: the metric lacks its direction, or none is given or declared.
         """
         if metric is None:
+            if not len(self):
+                return None
             metric = self._declared_metric()
         try:
             tag, direction = parse_metric(metric)
@@ -338,7 +340,10 @@ def parse_field(text: str) -> Key:
     """
     from pystematic.store._query import parse_sort
 
-    fields = parse_sort(text).fields
+    try:
+        fields = parse_sort(text).fields
+    except UsageError as error:
+        raise UsageError(str(error).replace("the sort key is", "the field is", 1)) from None
     if len(fields) != 1 or text.lstrip().startswith("-"):
         raise UsageError(f"{text!r} is not one field. Write one, such as params.learning_rate.")
     (key,) = fields

@@ -69,6 +69,11 @@ def _later_tags(run: Run) -> list[str]:
 
 def _write(run: Run, **fields: object) -> None:
     try:
+        if run.dir.labels_file.exists() and rundir.read_document(run.dir.labels_file) is None:
+            raise UsageError(
+                f"the labels of {run.id} are damaged ({run.dir.labels_file}). Mend the file by hand, or put it aside: "
+                "pystematic doctor --repair."
+            )
         rundir.write_document(run.dir.labels_file, {"schema": 1, **_labels(run), **fields})
     except OSError as error:
         raise UsageError(

@@ -41,13 +41,20 @@ def _spell(value: object) -> str:
         return hex(value) if isinstance(value, int) else repr(value)
 
 
-def format_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, width: int | None = None) -> str:
+def format_table(
+    rows: Sequence[Mapping[str, object]],
+    columns: Sequence[str],
+    *,
+    width: int | None = None,
+    dispensable: Sequence[str] = (),
+) -> str:
     """Align rows below a header; numbers to the right.
 
     Args:
         rows: column name to value.
         columns: which columns, in order.
         width: the terminal's width; longer cells and lines are cut. None cuts nothing.
+        dispensable: columns that are left out, one after another, before a line is cut.
     """
     header = [format_cell(column) for column in columns]
     cells = [[format_cell(row.get(column)) for column in columns] for row in rows]
@@ -55,10 +62,14 @@ def format_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *
     widths = [max(map(_width, column)) for column in zip(header, *cells, strict=True)]
     if width is not None:
         widths = [min(size, max(_width(name), MOST_CELL_WIDTH)) for size, name in zip(widths, header, strict=True)]
+    kept = list(range(len(columns)))
+    for name in dispensable:
+        if width is not None and name in columns and sum(widths[i] + 2 for i in kept) - 2 > width:
+            kept.remove(columns.index(name))
     lines = []
     for line in [header, *cells]:
         parts = []
-        for text, size, right in zip(line, widths, numeric, strict=True):
+        for text, size, right in ((line[i], widths[i], numeric[i]) for i in kept):
             shown = _cut(text, size)
             blank = " " * (size - _width(shown))
             parts.append(blank + shown if right else shown + blank)

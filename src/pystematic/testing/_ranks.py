@@ -30,12 +30,13 @@ def run_on_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> l
         ...     return pystematic.torch.Context().all_reduce(pystematic.torch.get_rank())
         >>> assert run_on_ranks(total, 2) == [1, 1]
     """
-    import torch.multiprocessing  # whoever has no torch has no ranks
+    # Whoever has no torch has no ranks.
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            torch.multiprocessing.spawn(_be_rank, (world_size, folder, function, args), nprocs=world_size)
-        except (torch.multiprocessing.ProcessRaisedException, torch.multiprocessing.ProcessExitedException) as error:
+            spawn(_be_rank, (world_size, folder, function, args), nprocs=world_size)  # type: ignore[no-untyped-call]
+        except (ProcessRaisedException, ProcessExitedException) as error:
             # The first one: what the others raise is mostly that they have lost it.
             texts = [Path(path).read_text(encoding="utf-8") for path in sorted(glob.glob(f"{folder}/error-*"))]
             raise RuntimeError(texts[0] if texts else str(error)) from None

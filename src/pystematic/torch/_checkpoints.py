@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from pystematic import rundir
 from pystematic.errors import ExperimentError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pystematic.run import ActiveRun
-    from pystematic.torch._context import Context
     from pystematic.torch._data import DataLoader
 
 
@@ -42,6 +42,7 @@ class Checkpoints:
         self._context = context
         self._run = run
         self._saver: Saver | None = None
+        self._syncing: threading.Thread | None = None
         self._state: Mapping[str, Any] | None = run.restored
         # The recorder of the run has its state already.
         self._left: set[str] = set() if self._state is None else set(self._state["state"]) - {"recorder"}
@@ -78,6 +79,7 @@ class Checkpoints:
             dist.all_gather_object(ranks, mine)
         run.stop.has_saved = True
         if run.rank != 0:
+            self._sync_series()
             return
         offsets: dict[str, int] = {}
         for one in ranks:
@@ -109,10 +111,22 @@ class Checkpoints:
         }
         self._make_saver().save(state, entry)
 
+    def _sync_series(self) -> None:
+        """Have the disk take what this process has recorded, beside the loop; rank 0's saver does it for its own."""
+        if self._syncing is None:
+            self._run.before_end.append(self.wait)
+        else:
+            self._syncing.join()
+        recorder = self._run.recorder
+        self._syncing = threading.Thread(target=lambda: recorder.flush(sync=True), name="pystematic-sync")
+        self._syncing.start()
+
     def wait(self) -> None:
         """Wait until what was saved is on disk."""
         if self._saver is not None:
             self._saver.wait()
+        if self._syncing is not None:
+            self._syncing.join()
 
     def _make_saver(self) -> Saver:
         if self._saver is None:
@@ -123,6 +137,7 @@ class Checkpoints:
                 keep_best=int(parameters.get("keep_best", 1) or 0),
                 metric=_split(self._run.metric),
                 warn=_warn,
+                sync_series=lambda: self._run.recorder.flush(numbers_only=True, sync=True),
             )
             self._run.before_end.append(self.wait)
         return self._saver
@@ -209,6 +224,7 @@ class Checkpoints:
         """Give optimizers the settings back that making a scheduler has changed."""
         assert self._state is not None
         import torch  # is loaded already
+
         from pystematic.torch import _placement
 
         for _, item in _state.walk(obj, name):
@@ -270,9 +286,8 @@ class Checkpoints:
             _warn(f"the checkpoint does not hold {', '.join(sorted(added))}, which begins anew.")
 
     def _check_ranks(self) -> None:
-        import torch.distributed as dist
-
         import torch  # there are several processes
+        import torch.distributed as dist
 
         registered = {}
         for name, obj in vars(self._context).items():

@@ -151,7 +151,7 @@ class Context(BaseContext):
 
             run = self._find_run()
             parameters = {} if run is None else run.parameters
-            trainer = Trainer(parameters, self.device, self.rank, self.world_size)
+            trainer = Trainer(parameters, self.device, self.rank, self.world_size, self._noted)
             if run is not None:
                 trainer.share.on_begin = self._begin_training
                 trainer.share.on_hand_out = self._begin_training_batch
@@ -187,6 +187,7 @@ class Context(BaseContext):
         run: Any = self._known_run("loader")
         if not run.uses_loader:
             run.uses_loader = True
+            self._training.compare("the first training batch with the registered names", sorted(vars(self)))
             self._saving.begin_training()
 
     def _begin_training_batch(self, samples: int | None) -> None:
@@ -298,7 +299,7 @@ class Context(BaseContext):
         name = f"{MEAN_PREFIX}{tag}"
         if name not in vars(self):
             share = None if self._run is None else self._training.share
-            made = RunningMean(self.world_size, lambda: share is not None and share.repeated)
+            made = RunningMean(self.world_size, lambda: share is not None and share.repeated, self._noted)
             vars(self)[name] = made if self._run is None else self._saving.restore(name, made)
         mean: RunningMean = vars(self)[name]
         return mean
@@ -343,8 +344,12 @@ class Context(BaseContext):
         """Return the sum, mean, min, max or product of ``value`` over all processes; all of them call it.
 
         Args:
-            value: a tensor (a new one is returned) or a number.
+            value: a tensor (a new one is returned), of one shape and type on all processes, or a number. Numbers are
+                exact: an int if all processes give ints and ``op`` is not ``mean``, else a float.
             op: ``sum``, ``mean``, ``min``, ``max`` or ``product``; numbers are summed without it.
+
+        Raises:
+            ExperimentError: the processes give different things, or ask for different operations.
         """
         with self._collective("all_reduce") as collectives:
             return collectives.all_reduce(value, op, self.world_size)
@@ -352,7 +357,11 @@ class Context(BaseContext):
     def gather(self, value: torch.Tensor) -> torch.Tensor:
         """Return the rows of all processes along dimension 0; all of them call it.
 
-        What was computed from a batch of our loader comes in the order of the data set, each sample once.
+        What was computed from a batch of our loader comes in the order of the data set, each sample once; gather it
+        before the next batch. Numbers of rows may differ.
+
+        Raises:
+            ExperimentError: the processes' tensors differ in more than their number of rows.
         """
         rows = self._training.local_rows(value)
         with self._collective("gather") as collectives:
@@ -360,7 +369,10 @@ class Context(BaseContext):
         return gathered
 
     def broadcast(self, value: Any, source: int = 0) -> Any:
-        """Return what rank ``source`` has given: a tensor, or anything that can be pickled; all processes call it."""
+        """Return what rank ``source`` has given: a tensor, or anything that can be pickled; all processes call it.
+
+        What the others give is not read; it may be None.
+        """
         with self._collective("broadcast") as collectives:
             return collectives.broadcast(value, source, self.device, self.world_size)
 
@@ -375,7 +387,7 @@ class Context(BaseContext):
         Args:
             local: the first process of each machine, for what is on the machine's own disk.
         """
-        first = (self.local_rank if local else self.rank) == 0
+        first = self.world_size == 1 or (self.local_rank if local else self.rank) == 0
         block: AbstractContextManager[None] = _collectives().main_first(
             first, lambda: self._collective("main_first"), self.world_size
         )

@@ -6,6 +6,7 @@ indices by a `_Plan`, which is the only part that knows the order.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import random
@@ -21,6 +22,7 @@ import torch.utils.data
 
 from pystematic.errors import ExperimentError
 from pystematic.run import current
+from pystematic.torch._bound import begin_worker
 from pystematic.torch._placement import move
 from pystematic.torch._strategy import tensors_in
 from pystematic.torch._world import get_num_processes, get_rank, is_master
@@ -154,6 +156,8 @@ class DataLoader:
             **shape,
             **options,
         )
+        if num_workers:
+            self._loader.worker_init_fn = functools.partial(begin_worker, self._loader.worker_init_fn)
         self._share: Share | None = None
         self._name = "a loader"
         self._has_trained = False
@@ -250,6 +254,7 @@ class DataLoader:
         plan, share = self._plan, self._share
         if plan is None and limit is not None:  # a plan ends by itself
             batches = itertools.islice(batches, limit)
+        outer = share is not None and share.repeated  # of a loop that this one stands in
         try:
             with _Bar(self, self._loading_bar) as bar:
                 if share is not None and share.on_begin is not None and self._is_training():
@@ -269,6 +274,8 @@ class DataLoader:
                         share.end_batch()
         finally:
             self.release()
+            if share is not None:
+                share.repeated = outer
             if plan is not None:
                 plan.end()
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-import torch
 from pystematic.torch._strategy import AfterForward, BeforeForward, Scale
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class _Replica:
         if active:
             assert self._ddp is not None
             self._ddp.require_backward_grad_sync = self._share.is_last
-            self._ddp._pre_forward(*args, **kwargs)
+            self._ddp._pre_forward(*args, **kwargs)  # type: ignore[no-untyped-call]
         return self._scale.before(module, args, kwargs)
 
     def after(self, output: Any) -> Any:

@@ -6,18 +6,20 @@ The agent of each machine runs this command line again in fresh processes, which
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import pickle
 import shutil
 import signal
 import sys
 import tempfile
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from pystematic.errors import ExperimentError, RunStopped
-from pystematic.torch._launch import Report
+from pystematic.run import die_with
+from pystematic.rundir import RunDir, finish_for_dead
+from pystematic.torch._launch import OVERTIME_S
+from pystematic.torch._report import Report, exception_of, first_cause, report_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +38,7 @@ rm -rf "$0"
 _PASSED_ON = tuple(number for name in ("SIGUSR1", "SIGUSR2") if (number := getattr(signal, name, None)) is not None)
 
 
-def run_elastic(plan: Plan, command: list[str], max_restarts: int) -> Run:
+def run_elastic(plan: Plan, command: list[str], max_restarts: int, grace_s: float) -> Run:
     """Run the processes of this machine under torch's elastic agent, and return the run when they have ended.
 
     Raises:
@@ -71,11 +73,11 @@ def run_elastic(plan: Plan, command: list[str], max_restarts: int) -> Run:
     os.environ[RUN_FILE] = run_file
     guard = _start_guard(folder)
     try:
-        with _passing_on(folder):
+        with _passing_on(folder, grace_s):
             elastic_launch(config, command[0])(*command[1:])
         stopped = next((end for end in _ends(folder) if end.kind == "stopped"), None)
         if stopped is not None:
-            raise _stop_of(stopped)
+            raise exception_of(stopped, plan.world_size)
         return Run(_read(run_file) or os.getcwd())
     except ChildFailedError as error:
         raise _failure(error, _ends(folder), plan.world_size) from None
@@ -85,6 +87,7 @@ def run_elastic(plan: Plan, command: list[str], max_restarts: int) -> Run:
     finally:
         del os.environ[RUN_FILE]
         _kill_all(folder)
+        _finish_record(_read(run_file), sys.exc_info()[1])
         if guard is not None:
             guard.kill()
             guard.wait()
@@ -107,14 +110,29 @@ def _start_guard(folder: str) -> Any:
         return None
 
 
+def _finish_record(run_dir: str | None, error: BaseException | None) -> None:
+    """Write how the run ended, where rank 0 of this machine was killed and could not."""
+    if run_dir is None or error is None:
+        return
+    from pystematic.run import outcome_of
+
+    status, exit_code = outcome_of(error)
+    described = {"type": type(error).__name__, "message": str(error)} if status == "failed" else None
+    try:
+        finish_for_dead(RunDir(run_dir), status, exit_code, described)
+    except OSError as failure:
+        print(f"pystematic: how the run ended cannot be written to {run_dir}: {failure}", file=sys.stderr)
+
+
 @contextlib.contextmanager
-def _passing_on(folder: str) -> Iterator[None]:
-    """Pass the signals on that the agent does not, and put all handlers back that it sets."""
+def _passing_on(folder: str, grace_s: float) -> Iterator[None]:
+    """Pass the signals on that the agent does not, end who ignores them, and put all handlers back that it sets."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     names = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
     numbers = [*(getattr(signal, name) for name in names), *_PASSED_ON]
+    patience = _Patience(folder, grace_s)
     before = {number: signal.getsignal(number) for number in numbers}
 
     def pass_on(number: int, frame: object) -> None:
@@ -128,9 +146,51 @@ def _passing_on(folder: str) -> Iterator[None]:
     try:
         yield
     finally:
+        patience.close()
         for number, handler in before.items():
             if handler is not None:
                 signal.signal(number, handler)
+
+
+class _Patience:
+    """Kills processes that do not end when the run is asked to; the agent would leave them half a minute.
+
+    Hears signals by the descriptor that Python writes their numbers to, as the handlers are the agent's.
+    """
+
+    def __init__(self, folder: str, grace_s: float) -> None:
+        self._folder = folder
+        self._grace_s = grace_s
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._write_fd, False)
+        self._fd_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="pystematic-patience", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(self._fd_before)
+        self._closed.set()
+        os.close(self._write_fd)
+        self._thread.join()
+        os.close(self._read_fd)
+
+    def _work(self) -> None:
+        while number := os.read(self._read_fd, 1):
+            patience_s = self._patience_with(number[0])
+            if patience_s is not None:
+                if not self._closed.wait(patience_s + OVERTIME_S):
+                    _kill_all(self._folder)
+                return
+
+    def _patience_with(self, number: int) -> float | None:
+        """Return how long a step may take after this signal; None for one that asks for no end."""
+        if number in (signal.SIGINT, *_PASSED_ON):
+            return self._grace_s
+        if number == signal.SIGTERM:
+            run_dir = _read(os.path.join(self._folder, "run"))
+            return self._grace_s if run_dir and RunDir(run_dir).manifest_file.exists() else 0.0
+        return 0.0 if number in (signal.SIGHUP, signal.SIGQUIT) else None
 
 
 def _kill_all(folder: str) -> None:
@@ -145,32 +205,23 @@ def _pids(folder: str) -> list[int]:
 
 
 def _ends(folder: str) -> list[Report]:
-    """Return how the processes of this machine have ended, the first failure first."""
+    """Return how the processes of this machine have ended, as far as they could say it."""
     ends = []
     for name in os.listdir(folder):
-        if name.startswith("end-"):
-            values = json.loads(_read(os.path.join(folder, name)) or "{}")
-            ends.append(Report(**values))
-    return sorted(ends, key=lambda end: (end.is_secondary, end.at))
+        if name.startswith("end-") and not name.endswith(".part"):
+            with open(os.path.join(folder, name), "rb") as file:
+                ends.append(pickle.load(file))  # renamed to this name when it was whole
+    return ends
 
 
-def _stop_of(end: Report) -> BaseException:
-    if end.code == 128 + signal.SIGINT:
-        return KeyboardInterrupt()
-    stopped = RunStopped(end.signum)
-    stopped.exit_code, stopped.status = end.code, end.status
-    return stopped
-
-
-def _failure(error: Any, ends: list[Report], world_size: int) -> ExperimentError:
+def _failure(error: Any, ends: list[Report], world_size: int) -> BaseException:
     """Return what is raised here: the first failure's own words where a process of this machine could say them."""
-    from pystematic.run import set_traceback
-
-    if ends and ends[0].kind == "failed" and not ends[0].is_secondary:
-        end = ends[0]
-        failed = ExperimentError(f"rank {end.code} of {world_size} failed: {end.type}: {end.message}")
-        set_traceback(failed, f"rank {end.code} of {world_size} failed:\n{end.traceback}")
-        return failed
+    cause = first_cause(ends)
+    if cause is not None and not cause.is_secondary:
+        if cause.kind == "exited":
+            who = f"rank {cause.rank} of {world_size}"
+            print(f"pystematic: {who} called sys.exit({cause.message or cause.code!r})", file=sys.stderr)
+        return exception_of(cause, world_size)
     rank, failure = error.get_first_failure()
     how = f"was killed by signal {-failure.exitcode}" if failure.exitcode < 0 else f"ended with {failure.exitcode}"
     return ExperimentError(
@@ -193,27 +244,21 @@ def reporting(rank: int) -> Iterator[None]:
         file.write(f"{os.getpid()}\n")
     try:
         yield
-    except (KeyboardInterrupt, RunStopped) as stopped:
-        end = Report("stopped", 130, time.time(), signum=int(signal.SIGINT))
-        if isinstance(stopped, RunStopped):
-            end = Report("stopped", stopped.exit_code, time.time(), signum=stopped.signum, status=stopped.status)
-        _write_end(folder, rank, end)
-        if vars(stopped).get("is_agreed"):
+    except BaseException as error:
+        end = report_of(error, rank)
+        if end.kind != "done":
+            _write_end(folder, end)
+        if end.is_agreed:
             sys.exit(0)  # any other code is a failure to the agent, and it would start all of them again
         raise
-    except Exception as error:
-        from pystematic.run import format_traceback
-
-        _write_end(
-            folder, rank, Report("failed", rank, time.time(), type(error).__name__, str(error), format_traceback(error))
-        )
-        raise
 
 
-def _write_end(folder: str, rank: int, end: Report) -> None:
-    path = os.path.join(folder, f"end-{rank}")
-    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:  # the starter may have gone
-        json.dump(vars(end), file)
+def _write_end(folder: str, end: Report) -> None:
+    path = os.path.join(folder, f"end-{end.rank}")
+    with contextlib.suppress(OSError):  # the starter may have gone
+        with open(f"{path}.part", "wb") as file:
+            pickle.dump(end, file)
+        os.replace(f"{path}.part", path)
 
 
 def note_run(run_dir: str) -> None:

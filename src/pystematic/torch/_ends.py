@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pystematic.errors import ExperimentError, RunStopped
-from pystematic.torch._launch import HEAR_OTHERS_S, Report
+from pystematic.torch._report import HEAR_OTHERS_S, Report, exception_of, first_cause, report_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,36 +19,47 @@ if TYPE_CHECKING:
 LOOK_PERIOD_S = 0.05
 
 
-def call_among_others(call: Callable[[], Any], store: Any, rank: int, world_size: int, limit_s: float) -> Any:
+def call_among_others(
+    call: Callable[[], Any],
+    store: Any,
+    rank: int,
+    world_size: int,
+    limit_s: float,
+    asked: Callable[[], BaseException | None] = lambda: None,
+) -> Any:
     """Call the main function, tell the others how it ended, and return or raise what it did.
 
     Rank 0 returns when all others have ended, at most ``limit_s`` later.
 
+    Args:
+        call: calls it.
+        store: of the run.
+        rank: of this process.
+        world_size: of the run.
+        limit_s: how long rank 0 waits for the others.
+        asked: returns the exception by which the run was asked to end, None where nobody did.
+
     Raises:
-        ExperimentError: in rank 0: another process has failed, or has not ended.
+        ExperimentError: in rank 0: another process has not ended. Whatever the main function raised in the first one
+            that failed is raised in rank 0 too, where that only noticed that the other has gone.
     """
     try:
         result = call()
-    except (KeyboardInterrupt, RunStopped, SystemExit):
-        _tell(store, rank, Report("stopped", 1, time.time()))
-        raise
     except BaseException as error:
-        from pystematic.run import format_traceback
-
-        own = Report("failed", rank, time.time(), type(error).__name__, str(error), format_traceback(error))
-        _tell(store, rank, own)
-        if rank == 0 and own.is_secondary:
-            cause = _first_failure(_wait_for_others(store, world_size, HEAR_OTHERS_S))
-            if cause is not None:
-                raise _exception_of(cause, world_size) from None
+        own = report_of(error, rank)
+        _tell(store, own)
+        if rank == 0 and own.is_symptom:
+            behind = _cause_of_symptom(store, world_size, asked())
+            if behind is not None:
+                raise behind from None
         raise
-    _tell(store, rank, Report("done", 0, time.time()))
+    _tell(store, Report("done", 0, time.time(), rank))
     if rank != 0:
         return result
     ends = _wait_for_others(store, world_size, limit_s)
-    cause = _first_failure(ends)
+    cause = _failure_in(ends)
     if cause is not None:
-        raise _exception_of(cause, world_size)
+        raise exception_of(cause, world_size)
     missing = [other for other in range(1, world_size) if other not in ends]
     if missing:
         raise ExperimentError(
@@ -58,9 +69,18 @@ def call_among_others(call: Callable[[], Any], store: Any, rank: int, world_size
     return result
 
 
-def _tell(store: Any, rank: int, end: Report) -> None:
+def _cause_of_symptom(store: Any, world_size: int, asked: BaseException | None) -> BaseException | None:
+    """Return what is behind the loss of another process: its failure, or the end that was asked for."""
     try:
-        store.set(f"end/{rank}", pickle.dumps(vars(end)))
+        cause = _failure_in(_wait_for_others(store, world_size, HEAR_OTHERS_S))
+    except (KeyboardInterrupt, RunStopped):  # the launcher ends all, for one has gone: that is no interruption
+        cause = None
+    return asked if cause is None else exception_of(cause, world_size)
+
+
+def _tell(store: Any, end: Report) -> None:
+    try:
+        store.set(f"end/{end.rank}", pickle.dumps(end))
     except RuntimeError:  # the store is gone, and with it whoever could read
         return
 
@@ -70,23 +90,13 @@ def _wait_for_others(store: Any, world_size: int, limit_s: float) -> dict[int, R
     deadline = time.monotonic() + limit_s
     pause = threading.Event()  # a signal interrupts it
     ends: dict[int, Report] = {}
-    while len(ends) < world_size - 1 and _first_failure(ends) is None and time.monotonic() < deadline:
+    while len(ends) < world_size - 1 and _failure_in(ends) is None and time.monotonic() < deadline:
         for rank in range(1, world_size):
             if rank not in ends and store.check([f"end/{rank}"]):
-                ends[rank] = Report(**pickle.loads(store.get(f"end/{rank}")))
+                ends[rank] = pickle.loads(store.get(f"end/{rank}"))
         pause.wait(LOOK_PERIOD_S)
     return ends
 
 
-def _first_failure(ends: dict[int, Report]) -> Report | None:
-    failed = [end for end in ends.values() if end.kind == "failed" and not end.is_secondary]
-    return min(failed, key=lambda end: end.at, default=None)
-
-
-def _exception_of(end: Report, world_size: int) -> ExperimentError:
-    from pystematic.run import set_traceback
-
-    who = f"rank {end.code} of {world_size}"
-    failed = ExperimentError(f"{who} failed: {end.type}: {end.message}")
-    set_traceback(failed, f"{who} failed:\n{end.traceback}")
-    return failed
+def _failure_in(ends: dict[int, Report]) -> Report | None:
+    return first_cause([end for end in ends.values() if end.kind in ("failed", "exited") and not end.is_symptom])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_TIMEOUT_S = 600.0
+_stores_given = itertools.count()
 STORE_TIMEOUT_S = 120.0
 
 
@@ -93,6 +95,14 @@ def open_group(meeting: Meeting, rank: int, local_rank: int, parameters: Mapping
             f"{str(error).splitlines()[0]}"
         ) from None
     return store
+
+
+def group_store() -> Any:
+    """Return the store over which this process's group was made, whoever has made it.
+
+    Each call gives one with names of its own, so all processes make the same calls.
+    """
+    return PrefixStore(f"pystematic-{next(_stores_given)}", dist.distributed_c10d._get_default_store())
 
 
 def share_cores(processes: int) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pystematic.torch._collectives import gather_objects
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
 
 class RunningMean:
@@ -16,10 +20,17 @@ class RunningMean:
     Args:
         world_size: how many processes update it, each with its own samples.
         is_repeated: tells whether the batch at hand is one sample that another process has too, which counts nowhere.
+        noted: encloses what all processes do together, under a name for those that wait for it.
     """
 
-    def __init__(self, world_size: int = 1, is_repeated: Callable[[], bool] = bool) -> None:
+    def __init__(
+        self,
+        world_size: int = 1,
+        is_repeated: Callable[[], bool] = bool,
+        noted: Callable[[str], AbstractContextManager[Any]] = contextlib.nullcontext,
+    ) -> None:
         self._world_size = world_size
+        self._noted = noted
         self._is_repeated = is_repeated
         self.reset()
 
@@ -41,9 +52,9 @@ class RunningMean:
         """Return the mean over all processes, NaN where there was no sample; all processes call it."""
         total, count = float(self._sum), float(self._count)
         if self._world_size > 1:
-            both = torch.tensor([total, count], dtype=torch.float64)
-            torch.distributed.all_reduce(both)
-            total, count = both.tolist()
+            with self._noted("mean.compute"):
+                parts = gather_objects((total, count), self._world_size)
+            total, count = (sum(column) for column in zip(*parts, strict=True))
         return total / count if count else float("nan")
 
     def state_dict(self) -> dict[str, float]:

@@ -12,9 +12,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-import torch.utils.data
-
 import torch
+import torch.utils.data
 
 from pystematic.errors import ExperimentError
 from pystematic.torch._state import walk as walk

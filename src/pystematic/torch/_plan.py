@@ -9,7 +9,6 @@ import os
 import sys
 
 from pystematic._record import record
-from pystematic._words import english_list
 from pystematic.errors import UsageError
 
 TYPE_CHECKING = False
@@ -100,6 +99,7 @@ def _joined(environ: Mapping[str, str], parameters: Mapping[str, Any], *, wanted
             "join",
             nproc=local,
             nnodes=max(1, world_size // max(1, local)),
+            node_rank=_node_rank(environ, numbers["RANK"], local),
             rank=numbers["RANK"],
             local_rank=numbers["LOCAL_RANK"],
             world_size=world_size,
@@ -118,6 +118,11 @@ def _local_world_size(environ: Mapping[str, str], parameters: Mapping[str, Any],
         return _number(environ, "LOCAL_WORLD_SIZE")
     nnodes = int(parameters.get("nnodes") or 1)
     return world_size // nnodes if nnodes > 1 and world_size % nnodes == 0 else world_size
+
+
+def _node_rank(environ: Mapping[str, str], rank: int, local_world_size: int) -> int:
+    """Return which of the machines this one is; only torchrun says it."""
+    return _number(environ, "GROUP_RANK") if environ.get("GROUP_RANK") else rank // max(1, local_world_size)
 
 
 def _joined_slurm(environ: Mapping[str, str], *, wanted: bool) -> Plan | None:
@@ -227,8 +232,5 @@ def _visible_gpus() -> int:
 
 def describe(plan: Plan) -> str:
     """Return the one line that is printed about a launcher that was joined."""
-    parts = [f"rank {plan.rank} of {plan.world_size}"]
-    if plan.nnodes > 1:
-        parts.append(f"{plan.nnodes} machines")
-    parts.append(f"at {plan.address}:{plan.port}")
-    return f"Joined {plan.launcher}: {english_list(parts)}."
+    machines = f" on {plan.nnodes} machines" if plan.nnodes > 1 else ""
+    return f"Joined {plan.launcher}: rank {plan.rank} of {plan.world_size}{machines}, at {plan.address}:{plan.port}."

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pystematic import rundir
 from pystematic.errors import ExperimentError
@@ -32,6 +32,8 @@ class Saver:
         keep_best: how many of the best stay beside them.
         metric: tag and direction by which they are compared, None: they are not.
         warn: says something to the user.
+        sync_series: called by the thread before a checkpoint is listed: what was recorded before it must be on disk,
+            or a loss of power could leave a checkpoint that is ahead of the series.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Saver:
         keep_best: int,
         metric: tuple[str, str] | None,
         warn: Callable[[str], None],
+        sync_series: Callable[[], None] | None = None,
     ) -> None:
+        self._sync_series = sync_series
         self._run_dir = run_dir
         self._keep_last = max(1, keep_last)
         self._keep_best = keep_best
@@ -92,13 +96,23 @@ class Saver:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
             sync_folder(os.path.dirname(path))
+            if self._sync_series is not None:
+                self._sync_series()
             self._list({**entry, "file": name, "size": hashing.size, "sha256": hashing.hexdigest()})
+            self._failure = None
         except Exception as error:  # a full disk, a state that torch refuses: the training goes on
-            try:
-                os.unlink(temporary)
-            except OSError:
-                pass
+            self._remove_unlisted(temporary, path)
             self._say_failed(entry, error)
+
+    def _remove_unlisted(self, temporary: str, path: str) -> None:
+        """Take away what a save that has failed has left; a full disk needs the room."""
+        listed = {entry.get("file") for entry in rundir.read_manifest(self._run_dir)}
+        for left in (temporary, path):
+            if os.path.basename(left) not in listed:
+                try:
+                    os.unlink(left)
+                except OSError:
+                    continue
 
     def _new_name(self, id: str) -> str:
         """Return a name that no file has, nor had: an older one of this id stays until the new one is listed."""
@@ -108,9 +122,14 @@ class Saver:
         return next(name for stem in names if (name := stem + self._format.suffix) not in taken)
 
     def _say_failed(self, entry: dict[str, Any], error: Exception) -> None:
-        self._warn(
-            f"the checkpoint {entry['id']} could not be saved: {type(error).__name__}: {error}. The run goes on."
-        )
+        """Say it once for all that fail of the same in a row: a full disk stays full."""
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        if reason != self._failure:
+            self._failure = reason
+            self._warn(
+                f"the checkpoint {entry['id']} could not be saved: {reason}. The run goes on, and so do older "
+                "checkpoints; further ones that fail of the same are not told of."
+            )
 
     def _list(self, entry: dict[str, Any]) -> None:
         entries = rundir.read_manifest(self._run_dir)
@@ -173,7 +192,7 @@ def sync_folder(path: str) -> None:
 def load_state(path: str) -> dict[str, Any] | None:
     """Read a checkpoint of a run; None for a state that a program has saved, and loads, itself.
 
-    Never executes code from the file.
+    What is returned says under ``file`` where it was read. Never executes code from the file.
 
     Raises:
         ExperimentError: there is no such file, or it is damaged.
@@ -182,7 +201,7 @@ def load_state(path: str) -> dict[str, Any] | None:
         state = read_state(path)
     except OSError as error:
         raise ExperimentError(f"the checkpoint {path!r} cannot be read: {error.strerror}.") from None
-    return dict(state) if is_run_state(state) else None
+    return {**state, "file": os.path.abspath(path)} if is_run_state(state) else None
 
 
 def newest_whole(run_dir: rundir.RunDir, warn: Callable[[str], None]) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -205,16 +224,22 @@ def newest_whole(run_dir: rundir.RunDir, warn: Callable[[str], None]) -> tuple[d
     return None
 
 
-def newest_state(path: str) -> dict[str, Any] | None:
-    """Return the state that the run in this directory goes on from, and say which; None: it begins anew."""
+def newest_state(path: str, first: str | None = None) -> dict[str, Any] | None:
+    """Return the state that the run in this directory goes on from, and say which; None: it begins anew.
+
+    Args:
+        path: of the run.
+        first: the checkpoint that the run itself was started from.
+
+    Raises:
+        ExperimentError: the run has no whole checkpoint, and the first one cannot be read.
+    """
     run_dir = rundir.RunDir(path)
-    if not run_dir.manifest_file.exists():
-        print(f"Resuming {run_dir.id} from its beginning: it has no checkpoint.", file=sys.stderr)
-        return None
     found = newest_whole(run_dir, lambda text: print(f"pystematic: {text}", file=sys.stderr))
     if found is None:
-        print(f"Resuming {run_dir.id} from its beginning: it has no whole checkpoint.", file=sys.stderr)
-        return None
+        which = "whole checkpoint" if run_dir.manifest_file.exists() else "checkpoint"
+        print(f"Resuming {run_dir.id} from its beginning: it has no {which}.", file=sys.stderr)
+        return None if first is None else load_state(first)
     entry, state = found
     print(f"Resuming {run_dir.id} from checkpoint {entry.get('id')}, step {entry.get('step')}.", file=sys.stderr)
     return state

@@ -114,6 +114,11 @@ class Share:
         self._counted = local * self._world_size / base if base else 0.0
 
     @property
+    def is_repetition(self) -> bool:
+        """Whether all that this process computes with in this step is a sample that another one has too."""
+        return self.repeated and self._clash is None
+
+    @property
     def count_correction(self) -> float:
         """The factor for the gradients of a window whose numbers of samples were told one by one."""
         return self._window_base / self._window_counted if self._window_base and self._window_counted else 1.0

@@ -10,13 +10,14 @@ import pickle
 import sys
 
 from pystematic.errors import ExperimentError
-from pystematic.run import Place, RunHooks, RunRequest, execute, why_not_fork
-from pystematic.torch._launch import RankEnd, RankGroup, RankProcess, fork_ranks
+from pystematic.run import Place, RunHooks, RunRequest, die_with, execute, why_not_fork
+from pystematic.torch._launch import OVERTIME_S, RankGroup, RankProcess, fork_ranks
 from pystematic.torch._plan import Plan, describe
+from pystematic.torch._rank_end import RankEnd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from pystematic.resolve import Parameters
@@ -46,29 +47,33 @@ def _start_all(
 ) -> Any:
     from pystematic.torch._group import open_store  # imports torch, which forked processes then have already
 
+    request = _changed(request, restored=active.restored)  # what was found when the run was claimed
     active.settle()
     why = why_not_fork()
     run_dir = os.fspath(active.run_dir.path)
-    if why is None:
-        print(f"Running on {plan.nproc} processes, forked from this one.", file=sys.stderr)
+    command = [] if why is None else _command_to_repeat(why)
+    how = "processes, forked from this one" if why is None else f"fresh processes: no fork, as {why}"
+    print(f"Running on {plan.nproc} {how}.", file=sys.stderr)
+    group = RankGroup(float(request.parameters.get("grace") or 25.0), active.run_dir.manifest_file.exists)
 
-        def main(rank: int, end: RankEnd) -> Any:
-            return be_rank(rank, plan, end, request, call, experiment, run_dir)
+    def main(rank: int, end: RankEnd) -> Any:
+        return be_rank(rank, plan, end, request, call, experiment, run_dir)
 
-        group = fork_ranks(plan.nproc, main)
-    else:
-        command = _command_to_repeat(why)
-        print(f"Running on {plan.nproc} fresh processes: no fork, as {why}.", file=sys.stderr)
-        group = _start_fresh(command, plan, request, run_dir)
     try:
-        active.stop.delegate(lambda reason: group.ask(reason.signum, reason.exception()))
+        active.stop.delegate(group.ask, extra_grace_s=OVERTIME_S + 4.0)
+        if why is None:
+            fork_ranks(group, plan.nproc, main)
+        else:
+            _start_fresh(group, command, plan, request, run_dir)
+        if group.asked is not None:  # meanwhile, when not all were there to be told
+            raise group.asked
         store = open_store(plan.world_size)
         for process in group.processes:
             process.send(f"port={store.port}\n".encode())
+        return group.wait()
     except BaseException:
         group.kill()
         raise
-    return group.wait(grace_s=float(request.parameters.get("grace") or 25.0))
 
 
 def be_rank(
@@ -92,6 +97,7 @@ def be_rank(
 
     def start(active: ActiveRun) -> Any:
         active.stop.hears_twice = True  # what is sent to all processes, and once more by the starter
+        active.at_hard_end = end.stop_hard
         return _in_agreement(call, meeting)(active)
 
     return execute(mine, start, _NO_HOOKS, experiment=experiment).result
@@ -136,17 +142,10 @@ def _command_to_repeat(why: str) -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-def _start_fresh(command: list[str], plan: Plan, request: RunRequest, run_dir: str) -> RankGroup:
-    handed = _picklable(request.parameters)
-    processes: list[RankProcess] = []
-    try:
-        for rank in range(plan.nproc):
-            processes.append(_start_one(rank, command, plan, request, run_dir, handed))
-    except BaseException:
-        for process in processes:
-            process.kill()
-        raise
-    return RankGroup(processes)
+def _start_fresh(group: RankGroup, command: list[str], plan: Plan, request: RunRequest, run_dir: str) -> None:
+    handed = pickle.dumps((_file_of(request.restored), *_picklable(request.parameters)))
+    for rank in range(plan.nproc):
+        group.processes.append(_start_one(rank, command, plan, request, run_dir, handed))
 
 
 def _start_one(
@@ -179,8 +178,8 @@ def _start_one(
     return RankProcess(rank, popen.pid, from_read, to_write)
 
 
-def _picklable(parameters: Parameters) -> bytes:
-    """Pickle the parameters, without those that cannot be: a fresh process finds them by itself."""
+def _picklable(parameters: Parameters) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return values and sources of the parameters that can be pickled; a fresh process finds the others by itself."""
     kept = {}
     for name, value in parameters.items():
         try:
@@ -188,7 +187,7 @@ def _picklable(parameters: Parameters) -> bytes:
         except Exception:
             continue
         kept[name] = value
-    return pickle.dumps((kept, {name: parameters.source_of(name) for name in kept}))
+    return kept, {name: parameters.source_of(name) for name in kept}
 
 
 def start_run(
@@ -201,7 +200,8 @@ def start_run(
         from pystematic.torch._elastic import run_elastic
 
         command = _command_to_repeat("machines and restarts need fresh processes")
-        return run_elastic(plan, command, int(request.parameters.get("max_restarts") or 0))
+        grace_s = float(request.parameters.get("grace") or 25.0)
+        return run_elastic(plan, command, int(request.parameters.get("max_restarts") or 0), grace_s)
     return run_here(request, plan, call, hooks, experiment)
 
 
@@ -213,7 +213,7 @@ class Handover:
         self.rank, self.nproc = int(rank), int(nproc)
         self._fds = (int(report_fd), int(order_fd), int(starter))
         with os.fdopen(int(values_fd), "rb") as values:
-            self.values, self.sources = pickle.loads(values.read())
+            self.checkpoint, self.values, self.sources = pickle.loads(values.read())
 
     def perform(self, request: RunRequest, call: Callable[[ActiveRun], Any], experiment: Any) -> None:
         """Be the process; never returns."""
@@ -222,7 +222,7 @@ class Handover:
 
         own = request.parameters
         parameters = Parameters({**own, **self.values}, {**sources_of(own), **self.sources}, secret_names_of(own))
-        request = _changed(request, parameters=parameters)
+        request = _changed(request, parameters=parameters, restored=_state_of(self.checkpoint))
         plan = Plan("launch", nproc=self.nproc, world_size=self.nproc, local_world_size=self.nproc)
 
         def main() -> Any:
@@ -264,6 +264,8 @@ def _join(request: RunRequest, plan: Plan, call: Callable[[ActiveRun], Any], hoo
 
     assert plan.address is not None
     assert plan.port is not None
+    if plan.launcher == "torchrun":  # others may end before their processes do
+        die_with(os.getppid())
     if plan.rank == 0:
         print(describe(plan), file=sys.stderr)
     meeting = Meeting(plan.address, plan.port, plan.world_size, f"pystematic-{plan.restarts}")
@@ -274,7 +276,10 @@ def _join(request: RunRequest, plan: Plan, call: Callable[[ActiveRun], Any], hoo
     limit_s = float(request.parameters.get("collective_timeout") or DEFAULT_TIMEOUT_S)
 
     def in_step(active: ActiveRun) -> Any:
-        return call_among_others(lambda: call(active), store, plan.rank, plan.world_size, limit_s)
+        def asked() -> BaseException | None:
+            return None if active.stop.asked is None else active.stop.asked.exception(is_agreed=False)
+
+        return call_among_others(lambda: call(active), store, plan.rank, plan.world_size, limit_s, asked)
 
     agreeing = _in_agreement(in_step, meeting)
     if plan.rank == 0:
@@ -282,17 +287,17 @@ def _join(request: RunRequest, plan: Plan, call: Callable[[ActiveRun], Any], hoo
         def publish_and_call(active: ActiveRun) -> Any:
             run_dir = os.fspath(active.run_dir.path)
             note_run(run_dir)
-            store.set("run", _published(request, run_dir))
+            store.set("run", _published(request, run_dir, active.restored))
             return agreeing(active)
 
         return execute(_changed(request, place=place), publish_and_call, hooks, experiment=experiment)
-    run_dir, values, given, is_restored = pickle.loads(store.get("run"))
+    run_dir, values, given, checkpoint = pickle.loads(store.get("run"))
     mine = _changed(
         request,
         place=Place(**{**vars(place), "run_dir": run_dir, "shows_output": False}),
         parameters=_with_values_of_first(request.parameters, values, given),
         resumed=None,
-        restored=_restored_like_first(request, run_dir, is_restored),
+        restored=_state_of(checkpoint),
     )
     return execute(mine, agreeing, _NO_HOOKS, experiment=experiment)
 
@@ -305,24 +310,24 @@ def _changed(request: RunRequest, **changes: Any) -> RunRequest:
     return RunRequest(**{**vars(request), **changes})
 
 
-def _restored_like_first(request: RunRequest, run_dir: str, is_restored: bool) -> Any:
+def _file_of(state: Mapping[str, Any] | None) -> str | None:
+    return None if state is None else str(state["file"])
+
+
+def _state_of(checkpoint: str | None) -> Any:
     """Return the state that rank 0 goes on from, which every process reads from the shared folder itself."""
-    if not is_restored:
+    if checkpoint is None:
         return None
-    if request.parameters.get("checkpoint"):
-        return request.restored
-    from pystematic import rundir
-    from pystematic.torch._saver import newest_whole
+    from pystematic.torch._saver import load_state
 
-    found = newest_whole(rundir.RunDir(run_dir), lambda text: None)
-    return None if found is None else found[1]
+    return load_state(checkpoint)
 
 
-def _published(request: RunRequest, run_dir: str) -> bytes:
+def _published(request: RunRequest, run_dir: str, restored: Mapping[str, Any] | None) -> bytes:
     """Write what the others need of rank 0: the directory, its values, the names of those given, what it restored."""
     parameters = request.parameters
     given = {name for name in parameters if parameters.source_of(name) in ("command line", "code")}
-    return pickle.dumps((run_dir, dict(parameters), given, request.restored is not None))
+    return pickle.dumps((run_dir, dict(parameters), given, _file_of(restored)))
 
 
 def _with_values_of_first(own: Parameters, first: dict[str, Any], given: set[str]) -> Parameters:

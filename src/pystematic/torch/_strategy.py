@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+
 from pystematic.torch._placement import change_tensors
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Scale:
             return tensor
         # A copy: the module may change its input in place, which a view with a hook would not survive.
         tensor = tensor.clone()
-        tensor.register_hook(self._unscale)
+        tensor.register_hook(self._unscale)  # type: ignore[no-untyped-call]
         return tensor
 
     def _unscale(self, gradient: torch.Tensor) -> torch.Tensor | None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pystematic.errors import ExperimentError
 from pystematic.torch import _placement
+from pystematic.torch._comparison import Comparison
 from pystematic.torch._data import DataLoader
 from pystematic.torch._share import Share
-from pystematic.torch._strategy import SingleStrategy, Strategy, tensors_in
+from pystematic.torch._strategy import AfterForward, BeforeForward, SingleStrategy, Strategy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,10 +31,19 @@ class Trainer:
         device: of the context.
         rank: of this process.
         world_size: of the run.
+        noted: encloses what all processes do together, under a name for those that wait for it.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], device: torch.device, rank: int, world_size: int) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, Any],
+        device: torch.device,
+        rank: int,
+        world_size: int,
+        noted: Callable[[str], AbstractContextManager[Any]] = contextlib.nullcontext,
+    ) -> None:
         self.share = Share(world_size)
+        self._noted = noted
         self._device = device
         self._rank = rank
         self._world_size = world_size
@@ -40,7 +51,9 @@ class Trainer:
         self._compile = bool(parameters.get("compile"))
         self._sync_batchnorm = bool(parameters.get("sync_batchnorm"))
         self._strategy: Strategy | None = self._make_strategy()
-        self._taken: set[int] = set()
+        self._comparison = _make_comparison(parameters, rank, world_size)
+        # The objects, not only their identities: that of an object that is gone is given to another one.
+        self._taken: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self._modules: list[torch.nn.Module] = []
         self._is_evaluating = 0
         self._scaler = torch.amp.GradScaler(device.type) if self._dtype is torch.float16 else None
@@ -61,10 +74,10 @@ class Trainer:
     def take(self, path: str, obj: Any, *, wrap: bool, options: Mapping[str, Any]) -> None:
         """Prepare what was registered: modules, optimizers and loaders in it."""
         for where, item in _placement.walk(obj, path):
-            if id(item) in self._taken:
+            if self._taken.get(id(item)) is item:
                 continue
             if isinstance(item, torch.nn.Module) and wrap:
-                self._take_module(item, options)
+                self._take_module(where, item, options)
             elif isinstance(item, torch.optim.Optimizer):
                 self._take_optimizer(item)
             elif isinstance(item, torch.Tensor) and item.requires_grad and item.is_leaf and self._world_size > 1:
@@ -76,9 +89,21 @@ class Trainer:
                 item.join(self.share, where, lambda: self._is_evaluating > 0)
             else:
                 continue
-            self._taken.add(id(item))
+            self._taken[id(item)] = item
 
-    def _take_module(self, module: torch.nn.Module, options: Mapping[str, Any]) -> None:
+    def compare(self, what: str, lines: list[str]) -> None:
+        """Check that all processes are about to do ``what`` with the same ``lines``; all of them call it.
+
+        Raises:
+            ExperimentError: another process differs.
+        """
+        if self._comparison is not None:
+            with self._noted(what):
+                self._comparison.check(what, lines)
+
+    def _take_module(self, where: str, module: torch.nn.Module, options: Mapping[str, Any]) -> None:
+        if self._world_size > 1:
+            self.compare(f"registering {where}", _described(module))
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return
         if self._world_size > 1:
@@ -87,10 +112,12 @@ class Trainer:
             self._say_what_differs(module)
         self._modules.append(module)
         if self._dtype is not None:
-            module.register_forward_pre_hook(_EnterPrecision(self))
-            module.register_forward_hook(_LeavePrecision(self), always_call=True)
+            precision = _Precision(self)
+            module.register_forward_pre_hook(BeforeForward(precision), with_kwargs=True)
+            module.register_forward_hook(AfterForward(precision), always_call=True)
         if self._strategy is not None:
-            self._strategy.replicate(module, options)
+            with self._noted(f"registering {where}"):
+                self._strategy.replicate(module, options)
         if self._compile:
             module.compile()
 
@@ -130,16 +157,21 @@ class Trainer:
         if count is not None:
             if count < 0:
                 raise ValueError(f"count={count}: a loss is a mean over a number of samples")
-            total = count
-            if self._world_size > 1:
-                box = torch.tensor([count], dtype=torch.int64)
-                torch.distributed.all_reduce(box)
-                total = int(box)
-            self.share.count(count, total)
+            if self.share.is_repetition:
+                count = 0
+            self.share.count(count, self._summed(count))
         try:
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         finally:
             self.share.forget_count()
+
+    def _summed(self, count: int) -> int:
+        if self._world_size == 1:
+            return count
+        box = torch.tensor([count], dtype=torch.int64)
+        with self._noted("backward(count=...)"):
+            torch.distributed.all_reduce(box)
+        return int(box)
 
     def step(self, optimizer: torch.optim.Optimizer, clip: float | None, scheduler: Any) -> torch.Tensor | None:
         """Clip the gradients, update the parameters, advance the scheduler, and clear the gradients."""
@@ -281,43 +313,45 @@ class Window:
         self._share.close_window()
 
 
-class _EnterPrecision:
+class _Precision:
+    """Has one module compute in the run's precision, and return what it returns in full precision."""
+
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
+        # One for each call under way, the innermost last: modules may call themselves.
+        self._blocks: list[AbstractContextManager[Any]] = []
 
-    def __call__(self, module: torch.nn.Module, args: Any) -> None:
+    def before(self, module: torch.nn.Module, args: Any, kwargs: Any) -> None:
         block = self._trainer.autocast()
         block.__enter__()
-        _entered(module).append(block)
+        self._blocks.append(block)
 
-    def __deepcopy__(self, memo: object) -> _EnterPrecision:
-        return self
-
-
-class _LeavePrecision:
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-
-    def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> Any:
-        stack = _entered(module)
-        if stack:
-            stack.pop().__exit__(None, None, None)
+    def after(self, output: Any) -> Any:
+        if self._blocks:
+            self._blocks.pop().__exit__(None, None, None)
         # So that losses and metrics are computed in full precision.
-        low = [tensor for tensor in tensors_in(output) if tensor.dtype in (torch.bfloat16, torch.float16)]
         return _placement.change_tensors(
-            output, lambda tensor: tensor.float() if any(tensor is t for t in low) else tensor
+            output, lambda tensor: tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
         )
 
-    def __deepcopy__(self, memo: object) -> _LeavePrecision:
-        return self
+
+def _make_comparison(parameters: Mapping[str, Any], rank: int, world_size: int) -> Comparison | None:
+    if world_size == 1:
+        return None
+    from pystematic.torch._group import DEFAULT_TIMEOUT_S, group_store
+
+    limit_s = float(parameters.get("collective_timeout") or DEFAULT_TIMEOUT_S)
+    return Comparison(group_store(), rank, world_size, limit_s)
 
 
-_blocks: dict[int, list[Any]] = {}
-
-
-def _entered(module: torch.nn.Module) -> list[Any]:
-    """Return the blocks that calls of this module have entered, the innermost last: modules may call themselves."""
-    return _blocks.setdefault(id(module), [])
+def _described(module: torch.nn.Module) -> list[str]:
+    """Return what must be the same of a module in all processes, a line for each part."""
+    lines = [type(module).__qualname__]
+    for name, parameter in module.named_parameters():
+        kind = "trainable" if parameter.requires_grad else "fixed"
+        lines.append(f"{kind} {name} {tuple(parameter.shape)} {parameter.dtype} on {parameter.device.type}")
+    lines += [f"buffer {name} {tuple(buffer.shape)} {buffer.dtype}" for name, buffer in module.named_buffers()]
+    return lines
 
 
 def _is_batchnorm(module: torch.nn.Module) -> bool:
