@@ -69,7 +69,7 @@ import multiprocessing
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__"])
+    context.set_forkserver_preload(["work_module"])  # CPython before 3.13 does not preload __main__
     waiting = list(range(int(sys.argv[1])))
     running = []
     while waiting or running:
@@ -223,6 +223,7 @@ def install(contender: Contender) -> str | None:
 def make_command(contender: Contender, folder: Path, count: int, jobs: int = JOBS) -> list[str]:
     """Write the program, and return the command line for so many runs."""
     (folder / "done").mkdir()
+    (folder / "work_module.py").write_text(BODY)
     (folder / "program.py").write_text(BODY + contender.program)
     facts = {"count": count, "last": count - 1, "jobs": jobs}
     return [sys.executable, str(folder / "program.py"), *(word.format(**facts) for word in contender.words)]

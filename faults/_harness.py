@@ -112,7 +112,7 @@ class Place:
         ended = self.run("-c", READER, str(self.output_dir))
         expect(ended.code == 0, f"the reader failed: {last_line(ended.stderr)}")
         runs: list[dict[str, object]] = json.loads(ended.stdout)
-        listed = self.pystematic("ls", "--output", "json")
+        listed = self.pystematic("ls", "--all", "--output", "json")
         expect(listed.code == 0, f"pystematic ls ended with {listed.code}: {last_line(listed.stderr)}")
         expect("Traceback" not in listed.stderr, f"pystematic ls: {last_line(listed.stderr)}")
         for run in runs:

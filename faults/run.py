@@ -28,6 +28,7 @@ from faults import (  # noqa: E402
     recording,
     starts,
     store,
+    sweep,
     values,
 )
 from faults._harness import Case, CaseError, Place  # noqa: E402
@@ -116,6 +117,11 @@ CASES = (
     Case("ranks-workers", "processes with loader workers, Ctrl-C twice", distributed.workers),
     Case("ranks-workers-sigterm", "processes with loader workers, SIGTERM", distributed.workers_terminate),
     Case("ranks-workers-kill", "processes with loader workers, kill -9 of the parent", distributed.workers_kill),
+    Case("sweep-coordinator-killed", "kill -9 of a sweep's coordinator at moments, and again", sweep.kill_coordinator),
+    Case("sweep-ctrl-c-once", "one Ctrl-C to a sweep", sweep.interrupt_once),
+    Case("sweep-ctrl-c-twice", "two Ctrl-C to a sweep", sweep.interrupt_twice),
+    Case("sweep-sigterm", "SIGTERM to a sweep", sweep.terminate),
+    Case("sweep-run-killed", "kill -9 of one run of a sweep", sweep.kill_run),
 )
 
 
