@@ -14,7 +14,7 @@ import sys
 import weakref
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -164,6 +164,7 @@ class DataLoader:
         self._share: Share | None = None
         self._name = "a loader"
         self._has_trained = False
+        self._iteration = 0
         self._held: tuple[dict[str, int], int] | None = None
         self._is_evaluating: Callable[[], bool] = bool
         self._dataset = dataset.dataset if isinstance(dataset, _SeededSamples) else dataset
@@ -227,7 +228,9 @@ class DataLoader:
         """
         if self._plan is None:
             raise TypeError("an iterable data set does not tell how many samples its batches have")
-        sizes = self._plan.sizes(self.epoch)[self._plan.batch_index :]
+        # An epoch that is still under way was left: the next iteration does not go on with it.
+        done = 0 if self._plan.is_under_way else self._plan.batch_index
+        sizes = self._plan.sizes(self.epoch)[done:]
         return sizes[: _limit()]
 
     def state_dict(self) -> dict[str, int]:
@@ -248,14 +251,17 @@ class DataLoader:
         elif is_master():
             print(f"{self._name}: the position in an iterable data set is not restored.", file=sys.stderr)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Generator[Any, None, None]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         self._generator.manual_seed(_mix(self.random_seed, epoch))
+        self._iteration += 1
         if self._plan is not None:
+            if self._plan.is_under_way:  # left early, by somebody who still holds its iterator
+                self._plan.end()
             self._plan.begin(epoch)
-        return self._batches(iter(self._loader))
+        return self._batches(iter(self._loader), self._iteration)
 
-    def _batches(self, batches: Iterator[Any]) -> Iterator[Any]:
+    def _batches(self, batches: Iterator[Any], iteration: int) -> Generator[Any, None, None]:
         limit = _limit()
         plan, share = self._plan, self._share
         if plan is None and limit is not None:  # a plan ends by itself
@@ -279,11 +285,12 @@ class DataLoader:
                     if training and share is not None:
                         share.end_batch()
         finally:
-            self.release()
-            if share is not None:
-                share.repeated = outer
-            if plan is not None:
-                plan.end()
+            if iteration == self._iteration:  # an older iterator that is closed late has nothing to end any more
+                self.release()
+                if share is not None:
+                    share.repeated = outer
+                if plan is not None:
+                    plan.end()
 
     def _is_training(self) -> bool:
         return self._share is not None and torch.is_grad_enabled() and not self._is_evaluating()
