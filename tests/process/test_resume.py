@@ -49,6 +49,7 @@ PROGRAM = """
                     context.step(context.optimizer, clip=1.0, scheduler=context.scheduler)
                     context.recorder.scalar("train/loss", loss); mean.update(loss, len(y))
                     context.recorder.scalar("epoch", context.epoch)
+                    context.recorder.scalar("batch", context.loader.batch_index)
                     context.recorder.scalar("lr", context.optimizer.param_groups[0]["lr"]); context.recorder.step()
                     if context.recorder.count % 3 == 0: context.save_checkpoint("same")
                     die()

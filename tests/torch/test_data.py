@@ -87,6 +87,17 @@ def test_an_iteration_left_early_ends_its_epoch() -> None:
     assert batches(loader) == batches_of_epoch(1)
 
 
+def test_an_iterator_that_is_closed_late_does_not_end_the_next_epoch() -> None:
+    loader = DataLoader(range(100), 8)
+    left = iter(loader)
+    next(left)
+    following = iter(loader)
+    next(following)
+    left.close()
+    assert loader.state_dict()["consumed"] == 8
+    assert len(list(following)) == 12
+
+
 def batches_of_epoch(epoch: int) -> list[list[int]]:
     loader = DataLoader(range(100), 8, shuffle=True)
     loader.epoch = epoch

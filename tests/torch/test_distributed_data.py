@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
 import pytest
 import torch
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, RandomSampler, TensorDataset
 
+from pystematic.errors import ExperimentError
 from pystematic.torch import DataLoader
 from pystematic.torch import _data as data_module
+from pystematic.torch._data import rebuild
 from pystematic.torch._share import Share
 
 
@@ -196,3 +198,84 @@ def test_another_epoch_draws_other_numbers() -> None:
 
 def test_samples_draw_on_where_they_are_not_seeded() -> None:
     assert drawn(1, 0, seed_samples=False) != drawn(1, 0, seed_samples=False)
+
+
+class Stream(IterableDataset[int]):
+    """An iterable data set."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(4))
+
+
+def test_the_position_in_an_iterable_data_set_is_not_restored_and_that_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    loader = as_rank(0, 2, lambda: DataLoader(Stream(), batch_size=2))
+    loader.load_state_dict({"epoch": 3, "consumed": 2, "random_seed": 0})
+    assert capsys.readouterr().err == "a loader: the position in an iterable data set is not restored.\n"
+    assert [batch.tolist() for batch in loader] == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"dataset": Stream(), "batch_size": 2}, "an iterable data set"),
+        ({"dataset": numbers(4), "batch_sampler": [[0, 1], [2, 3]]}, "a batch sampler of its own"),
+    ],
+)
+def test_a_torch_loader_that_cannot_be_divided_is_taken_by_one_process_only(arguments: Any, what: str) -> None:
+    plain = torch.utils.data.DataLoader(**arguments)
+    assert rebuild(plain, "context.loader", 1) is plain
+    with pytest.raises(ExperimentError, match=rf"^context.loader is a loader of torch with {what}, .*batch_size= and"):
+        rebuild(plain, "context.loader", 2)
+
+
+def test_a_rebuilt_loader_keeps_the_order_that_its_sampler_has() -> None:
+    some = RandomSampler(range(20), num_samples=5)
+    rebuilt = rebuild(torch.utils.data.DataLoader(numbers(20), batch_size=4, sampler=some), "context.loader", 1)
+    assert (rebuilt.sampler, len(rebuilt)) == (some, 2)
+    repeating = RandomSampler(range(20), replacement=True)
+    rebuilt = rebuild(torch.utils.data.DataLoader(numbers(20), batch_size=4, sampler=repeating), "context.loader", 1)
+    assert rebuilt.sampler is repeating
+
+
+def test_a_rebuilt_loader_takes_its_seed_from_the_generator() -> None:
+    generator = torch.Generator().manual_seed(5)
+    plain = torch.utils.data.DataLoader(numbers(20), batch_size=4, shuffle=True, generator=generator)
+    assert rebuild(plain, "context.loader", 1).random_seed == 5
+
+
+def test_a_sampler_with_a_generator_of_its_own_depends_on_seed_and_epoch_alone() -> None:
+    def make() -> DataLoader:
+        sampler = RandomSampler(range(20), generator=torch.Generator())
+        return DataLoader(numbers(20), 8, sampler=sampler, random_seed=1)
+
+    first = make()
+    list(first)
+    second = [batch[0].tolist() for batch in first]
+    resumed = make()
+    resumed.epoch = 1
+    assert [batch[0].tolist() for batch in resumed] == second
+
+
+def test_a_sample_that_counts_nowhere_ends_with_its_loop() -> None:
+    share = Share(2)
+    (outer, inner) = (as_rank(0, 2, lambda: DataLoader(numbers(3), batch_size=2)) for _ in range(2))
+    for loader in (outer, inner):
+        loader.join(share, "context.loader", lambda: True)
+    seen = []
+    for _ in outer:
+        list(inner)
+        seen.append(share.repeated)
+    assert seen == [False, True]  # of the outer loop's batch, whose last one has one sample, of rank 1
+    assert not share.repeated
+
+
+def look_at_the_data_set(worker: int) -> None:
+    info: Any = torch.utils.data.get_worker_info()
+    assert len(info.dataset.tensors) == 1
+
+
+def test_workers_find_the_attributes_of_the_data_set() -> None:
+    loader = DataLoader(numbers(4), 4, num_workers=1, worker_init_fn=look_at_the_data_set)
+    assert [batch[0].tolist() for batch in loader] == [[0, 1, 2, 3]]

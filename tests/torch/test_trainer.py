@@ -92,6 +92,26 @@ def test_the_gradients_of_a_window_are_those_of_its_samples_in_one_batch(batch_s
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
 
 
+def test_each_epoch_has_all_windows_also_while_the_last_window_is_still_held() -> None:
+    context = prepared(make_data(10), batch_size=2)
+    epochs = []
+    for _ in range(3):
+        counts = []
+        for window in context.windows(context.loader, accumulate=2):  # the name outlives the loop
+            counts.append(sum(1 for _ in window))
+        epochs.append(counts)
+    assert epochs == [[2, 2, 1]] * 3
+    assert context.loader.state_dict()["epoch"] == 3
+
+
+def test_windows_left_early_end_the_epoch() -> None:
+    context = prepared(make_data(10), batch_size=2)
+    for window in context.windows(context.loader, accumulate=2):
+        next(iter(window))
+        break
+    assert [len(window) for window in context.windows(context.loader, accumulate=2)] == [2, 2, 1]
+
+
 def test_the_lengths_of_windows_are_known_and_the_last_one_is_shorter() -> None:
     context = prepared(make_data(10), 2)
     windows = context.windows(context.loader, accumulate=2)

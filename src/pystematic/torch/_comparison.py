@@ -6,6 +6,7 @@ would meet another collective of the other, and both would hang or get each othe
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 
@@ -18,6 +19,36 @@ if TYPE_CHECKING:
 
 # Short beside the work that a registration is; not a blocking call, which signals could not interrupt.
 LOOK_PERIOD_S = 0.002
+
+
+def check_sequence(name: str, indices: Sequence[Any], rank: int, world_size: int) -> None:
+    """Check that a sampler gives this process the indices that it gives the others.
+
+    Nobody waits: whoever comes later sees what the others got. So a process may also iterate alone.
+
+    Args:
+        name: the loader's, unique for each iteration, the same on all processes; up to the first ``/`` for people.
+        indices: what the sampler gives here.
+        rank: of this process.
+        world_size: of the run.
+
+    Raises:
+        ExperimentError: another process got other indices.
+    """
+    from pystematic.torch._group import named_store  # imports torch
+
+    store = named_store("samplers")
+    digest = hashlib.blake2b(repr(indices).encode(), digest_size=16).hexdigest()
+    store.set(f"{name}/{rank}", digest)
+    for other in range(world_size):
+        key = f"{name}/{other}"
+        if other != rank and store.check([key]) and store.get(key).decode() != digest:
+            raise ExperimentError(
+                f"{name.partition('/')[0]}: its sampler gives other indices on rank {rank} than on rank {other}. Each "
+                "process gets its part of one sequence, which must be the same on all of them: let the sampler give "
+                "all indices (no DistributedSampler), and draw from the global generators only, which are seeded for "
+                "it."
+            )
 
 
 class Comparison:

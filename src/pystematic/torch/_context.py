@@ -109,7 +109,8 @@ class Context(BaseContext):
             options: for what replicates modules, such as ``{"find_unused_parameters": True}``.
 
         Raises:
-            ExperimentError: an optimizer has parameters that belong to no registered module.
+            ExperimentError: an optimizer has parameters that belong to no registered module, or a module that is to
+                be replicated is on another device.
         """
         obj = super().register(name, obj, place=place)
         (self._unplaced.discard if place else self._unplaced.add)(name)
@@ -129,6 +130,8 @@ class Context(BaseContext):
         if name == "epoch":
             self._saving.begin_epoch()
         elif "torch" in sys.modules:
+            if wrap and not place and self.world_size > 1:
+                _placement().check_device(name, obj, self.device)
             self._training.take(f"context.{name}", obj, wrap=wrap, options=options or {})
         return obj
 
@@ -428,8 +431,21 @@ class Context(BaseContext):
 
         return self.to(torch.device("cuda", torch.cuda.current_device()))
 
+    def ddp(self, **options: Any) -> Self:
+        """Replicate what is registered now, as the run's context does at each assignment; all processes call it.
+
+        Modules stay the objects that they are, and loaders weigh their batches. Move everything first. In one process
+        nothing is replicated.
+
+        Args:
+            options: for what replicates modules, such as ``find_unused_parameters=True``.
+        """
+        for name, obj in vars(self).items():
+            self._training.take(f"context.{name}", obj, wrap=True, options=options)
+        return self
+
     def autotransform(self) -> Self:
-        """Move everything to where the run's parameters ask for.
+        """Move everything to where the run's parameters ask for, and replicate it where there are several processes.
 
         When the experiment declares a parameter ``checkpoint`` and it is set, the state in that file is loaded first.
         """
@@ -440,7 +456,8 @@ class Context(BaseContext):
             from pystematic.torch._checkpoint import load_checkpoint  # not loaded before it is needed
 
             self.load_state_dict(load_checkpoint(run.parameters["checkpoint"]))
-        return self.to(_placement().find_device(run.parameters))
+        self.to(_placement().find_device(run.parameters))
+        return self.ddp() if self.world_size > 1 else self
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of everything registered that has one, by name.

@@ -13,8 +13,8 @@ import random
 import sys
 import weakref
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -25,13 +25,15 @@ from pystematic.run import current
 from pystematic.torch._bound import begin_worker
 from pystematic.torch._placement import move
 from pystematic.torch._strategy import tensors_in
-from pystematic.torch._world import get_num_processes, get_rank, is_master
+from pystematic.torch._world import get_num_processes, get_rank, is_distributed, is_master
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from pystematic.torch._share import Share
 
+# How many loaders with a sampler were registered under each name, the same on all processes.
+_joined: Counter[str] = Counter()
 # How many loaders with an order of their own each run has made so far.
 _loaders_of_runs: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
@@ -54,7 +56,8 @@ class DataLoader:
         batch_size: samples in a batch; None loads single samples, without collating.
         shuffle: whether each epoch has a random order.
         sampler: says which indices are loaded, in which order. It is asked once an epoch, with the process's generators
-            seeded for it meanwhile, so that a sampler that draws from them depends on seed and epoch alone too.
+            seeded for it meanwhile (and its own, the attribute ``generator``), so that a sampler that draws from them
+            depends on seed and epoch alone too. All processes ask theirs, and must get the same sequence.
         batch_sampler: the same for whole batches.
         random_seed: seed of the order. By default one drawn from the run's ``random_seed``, another for each loader
             that shuffles or has a sampler; 0 outside a run.
@@ -161,6 +164,7 @@ class DataLoader:
         self._share: Share | None = None
         self._name = "a loader"
         self._has_trained = False
+        self._iteration = 0
         self._held: tuple[dict[str, int], int] | None = None
         self._is_evaluating: Callable[[], bool] = bool
         self._dataset = dataset.dataset if isinstance(dataset, _SeededSamples) else dataset
@@ -179,6 +183,9 @@ class DataLoader:
     def join(self, share: Share, name: str, is_evaluating: Callable[[], bool]) -> None:
         """Tell ``share`` from now on what is handed out for training; done by the context it is assigned to."""
         self._share, self._name, self._is_evaluating = share, name, is_evaluating
+        if self._plan is not None and self.sampler is not None and is_distributed():
+            _joined[name] += 1
+            self._plan.shared_name = f"{name}/{_joined[name]}"
 
     @property
     def dataset(self) -> Any:
@@ -221,7 +228,9 @@ class DataLoader:
         """
         if self._plan is None:
             raise TypeError("an iterable data set does not tell how many samples its batches have")
-        sizes = self._plan.sizes(self.epoch)[self._plan.batch_index :]
+        # An epoch that is still under way was left: the next iteration does not go on with it.
+        done = 0 if self._plan.is_under_way else self._plan.batch_index
+        sizes = self._plan.sizes(self.epoch)[done:]
         return sizes[: _limit()]
 
     def state_dict(self) -> dict[str, int]:
@@ -242,14 +251,17 @@ class DataLoader:
         elif is_master():
             print(f"{self._name}: the position in an iterable data set is not restored.", file=sys.stderr)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Generator[Any, None, None]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         self._generator.manual_seed(_mix(self.random_seed, epoch))
+        self._iteration += 1
         if self._plan is not None:
+            if self._plan.is_under_way:  # left early, by somebody who still holds its iterator
+                self._plan.end()
             self._plan.begin(epoch)
-        return self._batches(iter(self._loader))
+        return self._batches(iter(self._loader), self._iteration)
 
-    def _batches(self, batches: Iterator[Any]) -> Iterator[Any]:
+    def _batches(self, batches: Iterator[Any], iteration: int) -> Generator[Any, None, None]:
         limit = _limit()
         plan, share = self._plan, self._share
         if plan is None and limit is not None:  # a plan ends by itself
@@ -273,11 +285,12 @@ class DataLoader:
                     if training and share is not None:
                         share.end_batch()
         finally:
-            self.release()
-            if share is not None:
-                share.repeated = outer
-            if plan is not None:
-                plan.end()
+            if iteration == self._iteration:  # an older iterator that is closed late has nothing to end any more
+                self.release()
+                if share is not None:
+                    share.repeated = outer
+                if plan is not None:
+                    plan.end()
 
     def _is_training(self) -> bool:
         return self._share is not None and torch.is_grad_enabled() and not self._is_evaluating()
@@ -311,8 +324,10 @@ def rebuild(loader: torch.utils.data.DataLoader[Any], path: str, world_size: int
                 "context.world_size), or with batch_size= and sampler=."
             )
         return loader
-    shuffle = isinstance(loader.sampler, RandomSampler)
-    plain = shuffle or isinstance(loader.sampler, SequentialSampler)
+    # Exactly these: a sampler that repeats, takes some only, or is a subclass, has an order of its own.
+    shuffle = type(loader.sampler) is RandomSampler and not loader.sampler.replacement
+    shuffle = shuffle and len(loader.sampler) == len(loader.dataset)  # type: ignore[arg-type]
+    plain = shuffle or type(loader.sampler) is SequentialSampler
     workers: dict[str, Any] = {} if not loader.num_workers else {"prefetch_factor": loader.prefetch_factor}
     made = DataLoader(
         loader.dataset,
@@ -323,6 +338,7 @@ def rebuild(loader: torch.utils.data.DataLoader[Any], path: str, world_size: int
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory or None,
+        generator=loader.generator,
         timeout=loader.timeout,
         worker_init_fn=loader.worker_init_fn,
         multiprocessing_context=loader.multiprocessing_context,
@@ -387,6 +403,8 @@ class _Plan:
         self.is_under_way = False
         self.with_epoch = False  # whether indices go out as (epoch, index)
         self.batch_index = 0
+        self.shared_name: str | None = None  # under which the processes compare what their samplers give
+        self._asked = 0
         self._epoch = 0
         self._dataset = dataset
         self._seed = seed
@@ -489,6 +507,10 @@ class _Plan:
     def _ask(self, sampler: Iterable[Any], epoch: int) -> Iterator[Any]:
         if callable(set_epoch := getattr(sampler, "set_epoch", None)):
             set_epoch(epoch)
+        if isinstance(generator := getattr(sampler, "generator", None), torch.Generator):
+            generator.manual_seed(_mix(self._seed, epoch))  # one of its own would go on from epoch to epoch
+        self._asked += 1
+        name = None if self.shared_name is None else f"{self.shared_name}/{self._asked}/{epoch}"
         streams = _OwnStreams(_mix(self._seed, epoch))
         # All at once if it has an end; an endless one step by step, which costs a change of generators each time.
         share = None if hasattr(sampler, "__len__") else self._batch_size or 1
@@ -497,6 +519,11 @@ class _Plan:
         while True:
             with streams:
                 indices = list(itertools.islice(iterator, share))
+            if name is not None:
+                from pystematic.torch._comparison import check_sequence  # several processes only
+
+                check_sequence(name, indices, self._rank, self._world_size)
+                name = None  # of a sampler without an end the first part stands for it
             yield from indices
             if share is None or len(indices) < share:
                 return
@@ -518,6 +545,11 @@ class _SeededSamples(torch.utils.data.Dataset[Any]):
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":  # while a copy or a pickle is being put together
+            raise AttributeError(name)
+        return getattr(self.dataset, name)  # for functions in workers, which find the data set by get_worker_info()
 
     def __getitem__(self, key: tuple[int, Any]) -> Any:
         return self.__getitems__([key])[0]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from pystematic.torch._strategy import AfterForward, BeforeForward, Scale
+from pystematic.torch._strategy import AfterForward, BeforeForward, Scale, expect_calls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +51,7 @@ class _Replica:
         # What another registered module has too is synchronised with that one, once.
         parameters = [parameter for parameter in every if id(parameter) not in owned]
         owned.update(id(parameter) for parameter in parameters)
+        expect_calls(module, parameters, lambda: self._scale.was_called)
         self._ddp: DistributedDataParallel | None = None
         if parameters:
             held = torch.nn.Module()

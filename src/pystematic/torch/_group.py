@@ -105,6 +105,11 @@ def group_store() -> Any:
     return PrefixStore(f"pystematic-{next(_stores_given)}", dist.distributed_c10d._get_default_store())
 
 
+def named_store(name: str) -> Any:
+    """Return the store of this process's group with names of its own under ``name``, each time the same."""
+    return PrefixStore(f"pystematic-{name}", dist.distributed_c10d._get_default_store())
+
+
 def share_cores(processes: int) -> None:
     """Give this process its part of the machine's cores, unless the environment has decided already."""
     if "OMP_NUM_THREADS" not in os.environ:

@@ -177,6 +177,23 @@ def check_owned(name: str, obj: Any, registered: Mapping[str, Any]) -> None:
             )
 
 
+def check_device(name: str, obj: Any, device: torch.device) -> None:
+    """Check that the parameters of every module in ``obj`` are where the context's other things are.
+
+    Raises:
+        ExperimentError: some are not, so that they could not be replicated.
+    """
+    for path, module in walk(obj, name):
+        if not isinstance(module, torch.nn.Module):
+            continue
+        for parameter_name, parameter in module.named_parameters():
+            if parameter.device != torch.empty(0, device=device).device:
+                raise ExperimentError(
+                    f"context.{path}.{parameter_name} is on {parameter.device}, and this process computes on {device}. "
+                    "Register the module with place=True, or with wrap=False if it is not to be replicated."
+                )
+
+
 def optimizers_in(registered: Mapping[str, Any]) -> dict[str, torch.optim.Optimizer]:
     """Return the registered optimizers by their paths."""
     return {path[1:]: item for path, item in walk(dict(registered), "") if isinstance(item, torch.optim.Optimizer)}

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from pystematic.errors import ExperimentError
 from pystematic.torch._placement import change_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pystematic.torch._share import Share
 
@@ -30,7 +31,8 @@ class Strategy(Protocol):
         From then on a call in training mode with gradients enabled synchronises them in the backward pass (in the
         last micro-batch of a window only), each process's scaled by `Share.scale`. In eval mode or without gradients
         nothing is synchronised, so that one rank may call it alone. A module without trainable parameters is left
-        alone. ``options`` are the user's, for the library underneath.
+        alone. A gradient of a module that was never called is refused. ``options`` are the user's, for the library
+        underneath.
         """
 
 
@@ -43,8 +45,10 @@ class SingleStrategy:
         self._share = share
 
     def replicate(self, module: torch.nn.Module, options: Mapping[str, Any]) -> None:
-        if any(parameter.requires_grad for parameter in module.parameters()):
+        trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        if trainable:
             scale = Scale(self._share, in_eval=True)
+            expect_calls(module, trainable, lambda: scale.was_called)
             module.register_forward_pre_hook(BeforeForward(scale), with_kwargs=True)
             module.register_forward_hook(AfterForward(scale), always_call=True)
 
@@ -63,11 +67,13 @@ class Scale:
     def __init__(self, share: Share, *, in_eval: bool) -> None:
         self._share = share
         self._in_eval = in_eval
+        self.was_called = False
         # For each call under way, the innermost last: whether it scales.
         self._calls: list[bool] = []
 
     def before(self, module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         share = self._share
+        self.was_called = True
         scales = share.depth == 0 and share.may_scale and (self._in_eval or module.training) and torch.is_grad_enabled()
         self._calls.append(scales)
         share.depth += 1
@@ -94,6 +100,31 @@ class Scale:
     def _unscale(self, gradient: torch.Tensor) -> torch.Tensor | None:
         factor = self._share.scale
         return None if factor in (0.0, 1.0) else gradient / factor
+
+
+def expect_calls(
+    module: torch.nn.Module, parameters: Iterable[torch.nn.Parameter], was_called: Callable[[], bool]
+) -> None:
+    """Refuse the first gradient of ``parameters`` if the module was not called by then; looks only once.
+
+    ``module.forward(x)`` and other methods do not pass through the hooks, so that nothing would be weighed and
+    synchronised.
+    """
+    handles: list[Any] = []
+
+    def check(gradient: torch.Tensor) -> None:
+        if not was_called():
+            kind = type(module).__name__
+            raise ExperimentError(
+                f"a gradient has come to a {kind} of the context that was never called: only a call of the module "
+                f"itself, like context.model(x), is weighed and synchronised, not model.forward(x) or another method. "
+                "Call the module, or register it with wrap=False."
+            )
+        for handle in handles:
+            handle.remove()
+        handles.clear()
+
+    handles.extend(parameter.register_hook(check) for parameter in parameters)  # type: ignore[no-untyped-call]
 
 
 class BeforeForward:

@@ -269,13 +269,17 @@ class Windows:
         # An epoch that goes on where a checkpoint was saved goes on at the begin of a window.
         sizes = self._loader.sizes_ahead()
         batches = iter(self._loader)
-        for begin in range(0, len(sizes), self._accumulate):
-            window = Window(batches, sizes[begin : begin + self._accumulate], self._share, self._loader)
-            yield window
-            window.finish()
-            self._loader.release()
-            # Only now: what is saved here holds the step that was taken after the window's last micro-batch.
-            self._share.end_batch()
+        try:
+            for begin in range(0, len(sizes), self._accumulate):
+                window = Window(batches, sizes[begin : begin + self._accumulate], self._share, self._loader)
+                yield window
+                window.finish()
+                self._loader.release()
+                # Only now: what is saved here holds the step that was taken after the window's last micro-batch.
+                self._share.end_batch()
+        finally:
+            # Not left to the garbage collector: the last window, which the program's variable still holds, holds them.
+            batches.close()
 
 
 class Window:
