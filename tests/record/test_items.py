@@ -182,7 +182,7 @@ def test_a_number_of_bins_that_is_none_is_said(bins: Any, caplog: pytest.LogCapt
     assert recorded(lambda recorder: recorder.histogram("h", [1.0], bins=bins)) == []
     assert messages(caplog) == [
         f"histogram 'h' could not be recorded: ValueError: bins={bins!r}: expected a whole number from 1 to 10000. "
-        "Further failures of this sort are not reported; the run goes on."
+        "Further ones of this sort are told at the end; the run goes on."
     ]
 
 
@@ -274,7 +274,7 @@ def test_a_table_is_that_of_the_call() -> None:
 def test_what_is_no_table_is_said(rows: Any, problem: str, caplog: pytest.LogCaptureFixture) -> None:
     assert recorded(lambda recorder: recorder.table("t", rows)) == []
     assert messages(caplog) == [
-        f"table 't' could not be recorded: {problem}. Further failures of this sort are not reported; the run goes on."
+        f"table 't' could not be recorded: {problem}. Further ones of this sort are told at the end; the run goes on."
     ]
 
 
