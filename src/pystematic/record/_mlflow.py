@@ -8,6 +8,7 @@ import time
 from pystematic import rundir
 
 from ._backend import Backend
+from ._items import remove_quietly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ LONGEST_NAME = 250
 PENDING_LIMIT = 200_000
 # What of ours a run of MLflow is: the run directory.
 RUN_TAG = "pystematic_run"
+# A database that is being made; it is written to all the time, so one that is older than this is nobody's any more.
+ASIDE_PREFIX = ".mlflow-"
+ASIDE_STALE_S = 3600.0
 
 
 class MlflowBackend(Backend):
@@ -49,6 +53,7 @@ class MlflowBackend(Backend):
         location = None
         if not uri:
             output = os.path.abspath(run.output_dir)
+            _make_database(os.path.join(output, "mlflow.db"))
             uri = f"sqlite:///{os.path.join(output, 'mlflow.db')}"
             location = _file_uri(os.path.join(output, "mlartifacts"))
         self._client = MlflowClient(tracking_uri=uri)
@@ -111,6 +116,49 @@ class MlflowBackend(Backend):
     def close(self) -> None:
         self.dropped += len(self._pending)
         self._client.set_terminated(self._run_id, end_time=int(time.time() * 1000))
+
+
+def _make_database(path: str) -> None:
+    """Make MLflow's database aside, and put it in its place when it is whole.
+
+    MLflow takes seconds for it and makes it in steps: where the process ends meanwhile, what is left can never be used
+    again. Several runs may do this at once; the first one to be done wins.
+    """
+    from mlflow.tracking import MlflowClient
+
+    folder = os.path.dirname(path)
+    _remove_stale(folder)
+    if os.path.exists(path):
+        return
+    os.makedirs(folder, exist_ok=True)
+    aside = os.path.join(folder, f"{ASIDE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}.db")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+        _put_in_place(aside, path)
+    finally:
+        remove_quietly(aside)
+
+
+def _put_in_place(aside: str, path: str) -> None:
+    """Give a file its name, unless another file has it by now."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links
+        if not os.path.exists(path):
+            os.replace(aside, path)
+
+
+def _remove_stale(folder: str) -> None:
+    """Remove what processes have left behind that ended while they made a database."""
+    try:
+        found = [entry for entry in os.scandir(folder) if entry.name.startswith(ASIDE_PREFIX)]
+        for entry in found:
+            if time.time() - entry.stat().st_mtime > ASIDE_STALE_S:
+                remove_quietly(entry.path)
+    except OSError:
+        return
 
 
 def _name(tag: str) -> str:
