@@ -205,6 +205,17 @@ class TestMlflow(BackendCases):
             *("artifacts", "datasets", "figures", "histograms", "images", "tables", "texts"),
         ]
 
+    @pytest.mark.parametrize(
+        ("status", "name"), [("failed", "FAILED"), ("interrupted", "KILLED"), ("completed", "FINISHED")]
+    )
+    def test_the_end_of_a_run_is_that_of_its_run(self, status: str, name: str) -> None:
+        run = self.service.facts()
+        backend = self.started(run)
+        backend.set_status(status)
+        self.finish(backend, run)
+
+        assert self.find(run)[1].info.status == name
+
     def test_a_process_that_ends_while_the_database_is_made_leaves_no_broken_one(self, tmp_path: Path) -> None:
         program = """
 import os, warnings

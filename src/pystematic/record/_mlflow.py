@@ -25,6 +25,8 @@ LONGEST_NAME = 250
 PENDING_LIMIT = 200_000
 # What of ours a run of MLflow is: the run directory.
 RUN_TAG = "pystematic_run"
+# How MLflow calls the ends of a run.
+STATUS_NAMES = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 # A database that is being made; it is written to all the time, so one that is older than this is nobody's any more.
 ASIDE_PREFIX = ".mlflow-"
 ASIDE_STALE_S = 3600.0
@@ -38,6 +40,7 @@ class MlflowBackend(Backend):
     def __init__(self) -> None:
         self.dropped = 0
         self._pending: list[Any] = []
+        self._status = "completed"
 
     def start(self, run: RunFacts) -> None:
         import logging
@@ -113,9 +116,13 @@ class MlflowBackend(Backend):
             name = f"{item.kind}s/{rundir.item_name(item.tag, item.step)}.json"
             self._client.log_dict(self._run_id, rundir.strict_json(rundir.encode_json(item.data)), name)
 
+    def set_status(self, status: str) -> None:
+        self._status = status
+
     def close(self) -> None:
         self.dropped += len(self._pending)
-        self._client.set_terminated(self._run_id, end_time=int(time.time() * 1000))
+        status = STATUS_NAMES.get(self._status, "FINISHED")
+        self._client.set_terminated(self._run_id, status, end_time=int(time.time() * 1000))
 
 
 def _make_database(path: str) -> None:

@@ -311,8 +311,11 @@ class Recorder:
         """
         self._thread.flush(numbers_only=numbers_only)
 
-    def close(self) -> None:
+    def close(self, status: str | None = None) -> None:
         """Write the rest and end. May be called twice.
+
+        Args:
+            status: how the run ended, for further backends: completed, failed, interrupted or pruned.
 
         A disk that hangs is given up after two seconds, further backends after two more. Pictures and files are waited
         for as long as there is progress. What is recorded later is dropped, which is said once. One without a folder
@@ -323,7 +326,7 @@ class Recorder:
             return
         for recorder in (self, *self._sharers):
             recorder._limit = -1
-        self._thread.close()
+        self._thread.close(status)
 
     def silence(self) -> None:
         """Ignore all that is recorded from now on."""
@@ -341,8 +344,8 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self.close(_status_after(error))
 
     def _keep_reduce(self, tag: str, reduce: str) -> None:
         if reduce not in rundir.REDUCTIONS:
@@ -428,6 +431,13 @@ def _recorder_of_run() -> Recorder:
         )
     recorder: Recorder = run.recorder
     return recorder
+
+
+def _status_after(error: BaseException | None) -> str:
+    """Return how a block ended that was left with an exception, or without."""
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "completed"
+    return "failed" if isinstance(error, Exception | SystemExit) else "interrupted"
 
 
 def _base_name(path: str | os.PathLike[str]) -> str:

@@ -179,14 +179,19 @@ class RecorderThread:
         if not done:
             self.say_once("flush", f"The recorder could not write within {FLUSH_LIMIT_S:.0f} s; it goes on trying.")
 
-    def close(self) -> None:
+    def close(self, status: str | None = None) -> None:
         """Write the rest, close the backends and end the threads. May be called twice.
 
         Gives up a disk that hangs after two seconds. What is no number is waited for as long as it makes progress.
+
+        Args:
+            status: how the run ended, for backends that want to know.
         """
         if self.is_closed:
             return
         self.is_closed = True
+        if status is not None and self._feed is not None:
+            self._feed.set_status(status)
         try:
             if self._items is not None:
                 self._items.close()
