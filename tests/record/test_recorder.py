@@ -681,6 +681,19 @@ def test_a_weight_that_does_not_change_costs_nothing() -> None:
     assert weights() == [(1, None)]
 
 
+def test_a_weight_may_be_a_number_of_numpy_or_torch() -> None:
+    import numpy as np
+    import torch
+
+    given: list[Any] = [np.int64(3), np.float32(2.5), torch.tensor(4)]
+    with Recorder("output") as recorder:
+        for weight in given:
+            recorder.weight = weight
+            recorder.scalar("a", 1)
+
+    assert [weight for _, weight in weights()] == [3, 2.5, 4]
+
+
 @pytest.mark.parametrize("weight", [-1, math.nan, math.inf, "5", [1]])
 def test_a_weight_that_is_none_is_an_error(weight: Any) -> None:
     with Recorder("output") as recorder:

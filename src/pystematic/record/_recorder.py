@@ -13,7 +13,7 @@ from pystematic import rundir
 from pystematic._words import english_list, short
 from pystematic.errors import ExperimentError, RunDirectoryError
 
-from ._numbers import UNCHANGING, WeightChange, read_step, read_tag, snapshot
+from ._numbers import UNCHANGING, WeightChange, read_number, read_step, read_tag, snapshot
 from ._rundir import RunDirBackend
 from ._thread import FIELDS, RecorderThread
 
@@ -187,6 +187,8 @@ class Recorder:
         if self._owner is not None:
             self._owner.weight = value
             return
+        if value is not None and hasattr(value, "item"):  # of numpy and torch
+            value = read_number(value)
         if value == self._weight:
             return
         if value is not None:
