@@ -298,3 +298,20 @@ def test_no_secret_reaches_a_file() -> None:
     first, *others = rundir.read_items("output")
     assert first.data["text"] == "a ***"
     assert len(others) == 4
+
+
+def test_the_index_of_a_frame_is_its_first_column_unless_it_only_numbers_the_rows() -> None:
+    pandas = pytest.importorskip("pandas")
+    named = pandas.DataFrame({"a": [1, 2]}, index=pandas.Index(["x", "y"], name="class"))
+    unnamed = pandas.DataFrame({"a": [1, 2]})
+
+    def record(recorder: Recorder) -> None:
+        for frame in (unnamed.describe(), named, unnamed):
+            recorder.table("t", frame)
+
+    [described, of_class, plain] = recorded(record)
+
+    assert rundir.read_table(described)[0] == ["index", "a"]
+    assert [row[0] for row in rundir.read_table(described)[1]][:3] == ["count", "mean", "std"]
+    assert rundir.read_table(of_class) == (["class", "a"], [["x", 1], ["y", 2]])
+    assert rundir.read_table(plain) == (["a"], [[1], [2]])

@@ -744,3 +744,15 @@ recorder.close()
     assert weights() == [(1, 5)]
     [of_child] = Path("output").glob("metrics.pid-*.jsonl")
     assert weights(str(of_child)) == [(2, 5)]
+
+
+def test_scalars_that_are_no_dict_are_said_once_and_do_not_end_the_program(caplog: pytest.LogCaptureFixture) -> None:
+    with Recorder("output") as recorder:
+        for _ in range(2):
+            recorder.scalars([1, 2])  # type: ignore[arg-type]
+        recorder.scalars({"a": 1})
+
+    assert [line["tag"] for line in lines("output/metrics.jsonl")] == ["a"]
+    assert messages(caplog) == [
+        "recorder.scalars([1, 2]): expected a dict, {tag: value}. It is left out; the run goes on."
+    ]

@@ -159,6 +159,12 @@ class Recorder:
 
     def scalars(self, values: Mapping[str, Any], step: int | None = None, reduce: str = "mean") -> None:
         """Record several numbers of one step, ``{tag: value}``."""
+        if not hasattr(values, "items"):
+            self._thread.say_once(
+                "scalars",
+                f"recorder.scalars({short(values)}): expected a dict, {{tag: value}}. It is left out; the run goes on.",
+            )
+            return
         if step is None:
             step = self.count
         if step.__class__ is not int:
