@@ -216,6 +216,16 @@ class TestMlflow(BackendCases):
 
         assert self.find(run)[1].info.status == name
 
+    def test_a_parameter_that_the_run_has_keeps_its_value_and_costs_no_other_one(self) -> None:
+        run = self.service.facts()
+        backend = self.started(run)
+        params = {"extra": 1, "learning_rate": 5, "key": {"$type": "masked"}}
+        backend.write_item(rundir.Item("params", "", 0, 1.75e9, {"params": params}, None))
+        self.finish(backend, run)
+
+        found = self.find(run)[1].data.params
+        assert (found["extra"], found["learning_rate"], found["key"]) == ("1", "0.1", "***")
+
     def test_a_process_that_ends_while_the_database_is_made_leaves_no_broken_one(self, tmp_path: Path) -> None:
         program = """
 import os, warnings

@@ -25,6 +25,8 @@ LONGEST_NAME = 250
 PENDING_LIMIT = 200_000
 # What of ours a run of MLflow is: the run directory.
 RUN_TAG = "pystematic_run"
+# What stands for a secret in the parameters of a run.
+MASKED_MARK = {"$type": "masked"}
 # How MLflow calls the ends of a run.
 STATUS_NAMES = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
 # A database that is being made; it is written to all the time, so one that is older than this is nobody's any more.
@@ -61,6 +63,8 @@ class MlflowBackend(Backend):
             location = _file_uri(os.path.join(output, "mlartifacts"))
         self._client = MlflowClient(tracking_uri=uri)
         self._run_id = self._find_or_make_run(self._experiment_id(run.experiment, location), run)
+        # What a run of MLflow has cannot be changed: a request that tries to is refused as a whole.
+        self._params = set(self._client.get_run(self._run_id).data.params)
         self._log_params(run.params)
 
     def _experiment_id(self, name: str, location: str | None) -> str:
@@ -84,7 +88,9 @@ class MlflowBackend(Backend):
         return str(self._client.create_run(experiment_id, run_name=run.run_id, tags=tags).info.run_id)
 
     def _log_params(self, params: Mapping[str, Any]) -> None:
-        listed = [self._param_class(_name(name), _shortened(value)) for name, value in params.items()]
+        new = {_name(name): value for name, value in params.items() if _name(name) not in self._params}
+        self._params.update(new)
+        listed = [self._param_class(name, _shortened(value)) for name, value in new.items()]
         for i in range(0, len(listed), PARAMS_AT_ONCE):
             self._client.log_batch(self._run_id, params=listed[i : i + PARAMS_AT_ONCE])
 
@@ -189,7 +195,7 @@ def _to_float(value: int | float) -> float:
 
 
 def _shortened(value: object) -> str:
-    text = str(value)
+    text = "***" if value == MASKED_MARK else str(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
