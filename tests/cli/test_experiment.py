@@ -234,26 +234,11 @@ def test_without_exit_on_error_all_problems_are_raised(capsys: Capsys) -> None:
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        *("precision", "checkpoint", "resume", "compile", "sync-batchnorm", "distributed", "nproc-per-node", "nnodes"),
-        *("node-rank", "master-addr", "master-port", "max-restarts", "collective-timeout", "on"),
-        *("keep-last", "keep-best", "grace", "max-time"),
-    ],
-)
-def test_options_of_later_versions_are_unknown(capsys: Capsys, option: str) -> None:
+def test_an_option_of_a_later_version_is_unknown(capsys: Capsys) -> None:
     define_train()
-    ended = program(capsys, "train", f"--{option}=1")
+    ended = program(capsys, "train", "--on=1")
     assert ended.code == 2
-    assert ended.err.startswith(f"python prog.py train: error: there is no option --{option}.")
-
-
-def test_the_word_sweep_is_no_word_of_a_program_yet(capsys: Capsys) -> None:
-    define_train()
-    assert program(capsys, "sweep", "train") == usage_error(
-        "there is no experiment 'sweep'. There is only train.", prog="python prog.py"
-    )
+    assert ended.err.startswith("python prog.py train: error: there is no option --on.")
 
 
 # -- what is run -------------------------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def test_a_backend_hears_of_lost_numbers(caplog: pytest.LogCaptureFixture) -> No
         recorder.scalar("a", "no number")
 
     assert memory.dropped == 1
-    assert "1 recorded numbers are not in the backend 'memory'. The run's directory has them all." in messages(caplog)
+    assert "1 recorded number is not in the backend 'memory'. The run's directory has them all." in messages(caplog)
 
 
 def test_a_slow_backend_holds_up_nobody(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -208,7 +208,8 @@ def test_a_backend_that_fails_is_said_once_and_called_again(caplog: pytest.LogCa
     assert broken.calls[-1] == "close"
     assert messages(caplog) == [
         "The recorder's backend 'failing' failed: OSError: [Errno 28] No space left. "
-        "The run goes on, and its directory has everything."
+        "The run goes on, and its directory has everything.",
+        "3 recorded numbers are not in the backend 'failing'. The run's directory has them all.",
     ]
 
 
@@ -222,9 +223,11 @@ def test_other_failures_are_contained_too(method: str, caplog: pytest.LogCapture
 
     assert broken.values == [1]
     assert broken.calls[-1] == "close"
+    lost = "1 recorded picture, table or file is not in the backend 'failing'. The run's directory has them all."
     assert messages(caplog) == [
         "The recorder's backend 'failing' failed: OSError: [Errno 28] No space left. "
-        "The run goes on, and its directory has everything."
+        "The run goes on, and its directory has everything.",
+        *([lost] if method == "write_item" else []),
     ]
 
 
@@ -249,9 +252,11 @@ def test_the_end_waits_a_limited_time_for_all_backends_together(
 
     assert 0.3 <= closed_s < 2
     assert messages(caplog) == [
-        f"The recorder's backend 'hanging-{number}' could not finish in time; at least {missing} numbers "
-        "are not in it. The run's directory has them all."
-        for number, missing in enumerate([1, 1, 0])
+        "The recorder's backend 'hanging-0' could not finish in time; at least 1 recorded number is not in it. "
+        "The run's directory has them all.",
+        "The recorder's backend 'hanging-1' could not finish in time; at least 1 recorded number is not in it. "
+        "The run's directory has them all.",
+        "The recorder's backend 'hanging-2' could not finish in time. The run's directory has everything.",
     ]
 
 
@@ -400,3 +405,74 @@ def test_where_no_thread_can_be_started_there_is_no_backend(monkeypatch: pytest.
     recorder.close()
 
     assert memory.calls == []
+
+
+class Told(Memory):
+    """A backend that wants to know how the run ended."""
+
+    def set_status(self, status: str) -> None:
+        self._called(f"set_status {status}")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(None, "completed"), (ValueError(), "failed"), (SystemExit(2), "failed"), (KeyboardInterrupt(), "interrupted")],
+)
+def test_a_backend_is_told_how_the_run_ended_before_it_is_closed(error: BaseException | None, status: str) -> None:
+    told = Told("told")
+    recorder = Recorder("output")
+    recorder.add_backend(told)
+    recorder.__exit__(None if error is None else type(error), error, None)
+
+    assert told.calls[-2:] == [f"set_status {status}", "close"]
+
+
+def test_a_backend_without_a_place_for_the_status_is_closed_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    class Old:
+        """As users wrote them by the protocol before."""
+
+        name = "old"
+        dropped = 0
+        is_closed = False
+
+        def start(self, run: RunFacts) -> None: ...
+        def write(self, batch: ScalarBatch) -> None: ...
+        def write_item(self, item: rundir.Item) -> None: ...
+        def flush(self) -> None: ...
+        def add_dropped(self, count: int) -> None: ...
+        def for_child(self) -> None: ...
+        def close(self) -> None:
+            self.is_closed = True
+
+    old = Old()
+    recorder = Recorder("output")
+    recorder.add_backend(old)  # type: ignore[arg-type]
+    recorder.close("failed")
+
+    assert old.is_closed
+    assert messages(caplog) == []
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+def test_a_backend_that_wants_to_exit_loses_its_batch_only(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def act(method: str) -> None:
+        if method == "write" and memory.calls.count("write") == 1:
+            raise error
+
+    memory = Memory("exits", act)
+    thread = BackendThread("exits", lambda: memory, FACTS)
+    thread.begin()
+    thread.write(batch(1, 2))
+    wait_until(lambda: "write" in memory.calls)
+    wait_until(lambda: memory.calls.count("flush") > 1)
+    thread.write(batch(3))
+    thread.close()
+    wait_for_all([thread])
+
+    assert memory.values == [3]
+    assert thread.dropped == 2
+    assert messages(caplog)[-1] == (
+        "2 recorded numbers are not in the backend 'exits'. The run's directory has them all."
+    )

@@ -7,6 +7,7 @@ import csv
 import importlib
 import io
 import math
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 
 from pystematic import rundir
 from pystematic.record import Backend, RunFacts, ScalarBatch
+from pystematic.record import _mlflow as mlflow_module
 from pystematic.record._console import ConsoleBackend
 from pystematic.record._registry import make_backend
 from pystematic.testing import BackendCases
@@ -202,6 +204,63 @@ class TestMlflow(BackendCases):
         assert sorted(entry.path for entry in client.list_artifacts(found.info.run_id)) == [
             *("artifacts", "datasets", "figures", "histograms", "images", "tables", "texts"),
         ]
+
+    @pytest.mark.parametrize(
+        ("status", "name"), [("failed", "FAILED"), ("interrupted", "KILLED"), ("completed", "FINISHED")]
+    )
+    def test_the_end_of_a_run_is_that_of_its_run(self, status: str, name: str) -> None:
+        run = self.service.facts()
+        backend = self.started(run)
+        backend.set_status(status)
+        self.finish(backend, run)
+
+        assert self.find(run)[1].info.status == name
+
+    def test_a_parameter_that_the_run_has_keeps_its_value_and_costs_no_other_one(self) -> None:
+        run = self.service.facts()
+        backend = self.started(run)
+        params = {"extra": 1, "learning_rate": 5, "key": {"$type": "masked"}}
+        backend.write_item(rundir.Item("params", "", 0, 1.75e9, {"params": params}, None))
+        self.finish(backend, run)
+
+        found = self.find(run)[1].data.params
+        assert (found["extra"], found["learning_rate"], found["key"]) == ("1", "0.1", "***")
+
+    def test_a_process_that_ends_while_the_database_is_made_leaves_no_broken_one(self, tmp_path: Path) -> None:
+        program = """
+import os, warnings
+warnings.simplefilter("ignore")
+import mlflow.store.db.utils
+from pystematic.record import RunFacts
+from pystematic.record._registry import make_backend
+mlflow.store.db.utils._upgrade_db = lambda engine: os._exit(7)  # the tables are made, and not yet migrated
+make_backend("mlflow").start(RunFacts("run", "run", "train", "output", {}))
+"""
+        done = run_python("-c", program, cwd=tmp_path)
+
+        assert done.returncode == 7, done.stderr
+        [left] = (tmp_path / "output").iterdir()
+        assert left.name.startswith(mlflow_module.ASIDE_PREFIX)
+
+    def test_what_was_left_of_a_database_is_removed_later(self, tmp_path: Path) -> None:
+        old, new, other = (tmp_path / "output" / name for name in (".mlflow-1.db", ".mlflow-2.db", "mlflow.db"))
+        old.parent.mkdir()
+        for path in (old, new, other):
+            path.touch()
+        for path in (old, other):
+            os.utime(path, (1e9, 1e9))
+        mlflow_module._make_database(str(other))
+
+        assert sorted(old.parent.iterdir()) == [new, other]
+
+    def test_of_two_that_make_a_database_the_first_one_wins(self, tmp_path: Path) -> None:
+        path = tmp_path / "mlflow.db"
+        for content in ("first", "second"):
+            aside = tmp_path / content
+            aside.write_text(content)
+            mlflow_module._put_in_place(str(aside), str(path))
+
+        assert path.read_text() == "first"
 
     def test_a_run_that_is_resumed_goes_on_in_its_run(self) -> None:
         run = self.service.facts()

@@ -13,7 +13,7 @@ import pytest
 from pystematic import Recorder, rundir
 from tests.record.builders import messages, recorded
 
-FURTHER = "Further failures of this sort are not reported; the run goes on."
+FURTHER = "Further ones of this sort are told at the end; the run goes on."
 
 
 def sha256(content: bytes) -> str:
@@ -221,7 +221,12 @@ def test_what_is_missing_is_said_at_once_and_once(caplog: pytest.LogCaptureFixtu
     path = str(Path("missing").resolve())
     of_kind = "{} 'missing' could not be recorded: FileNotFoundError: [Errno 2] No such file or directory: {!r}. {}"
     assert said == [of_kind.format("artifact", path, FURTHER)]
-    assert messages(caplog) == [*said, of_kind.format("dataset", path, FURTHER)]
+    assert messages(caplog) == [
+        *said,
+        of_kind.format("dataset", path, FURTHER),
+        "3 recorded pictures, tables or files are not in the record of this run: "
+        "artifact 'missing', artifact 'missing too', dataset 'missing'.",
+    ]
 
 
 def test_a_failing_copy_leaves_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -239,7 +244,8 @@ def test_a_failing_copy_leaves_nothing(monkeypatch: pytest.MonkeyPatch, caplog: 
     assert list(Path("output/artifacts").iterdir()) == []
     assert rundir.read_items("output") == []
     assert messages(caplog) == [
-        f"artifact 'data' could not be recorded: OSError: [Errno 28] No space left on device. {FURTHER}"
+        f"artifact 'data' could not be recorded: OSError: [Errno 28] No space left on device. {FURTHER}",
+        "2 recorded pictures, tables or files are not in the record of this run: artifact 'data', artifact 'b.txt'.",
     ]
 
 

@@ -23,7 +23,7 @@ class Gate:
     kind = "text"
     size_bytes = 100
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self.entered = threading.Event()
         self.opened = threading.Event()
         self.error = error
@@ -40,6 +40,10 @@ def open_gate() -> Gate:
     gate = Gate()
     gate.opened.set()
     return gate
+
+
+def dropped_items() -> object:
+    return (rundir.read_document("output/summary.json") or {}).get("dropped_items")
 
 
 def test_numbers_do_not_wait_for_a_picture() -> None:
@@ -97,8 +101,47 @@ def test_a_failure_is_said_once_and_costs_only_itself(caplog: pytest.LogCaptureF
     assert [item.tag for item in rundir.read_items("output")] == ["good"]
     assert messages(caplog) == [
         "text 'bad' could not be recorded: RuntimeError: no. "
-        "Further failures of this sort are not reported; the run goes on."
+        "Further ones of this sort are told at the end; the run goes on.",
+        "3 recorded pictures, tables or files are not in the record of this run: text 'bad' (3).",
     ]
+    assert dropped_items() == 3
+
+
+def test_each_lost_file_is_named_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    with Recorder("output") as recorder:
+        recorder.artifact("missing-1.bin")
+        recorder.artifact("missing-2.bin")
+
+    assert len(messages(caplog)) == 2
+    assert messages(caplog)[1] == (
+        "2 recorded pictures, tables or files are not in the record of this run: "
+        "artifact 'missing-1.bin', artifact 'missing-2.bin'."
+    )
+    assert dropped_items() == 2
+
+
+def test_the_names_of_what_is_lost_are_few(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(module, "LOST_NAMES_LIMIT", 3)
+    monkeypatch.setattr(module, "TOLD_NAMES_LIMIT", 2)
+    with Recorder("output") as recorder:
+        for name in "abcdec":
+            recorder.image(name, 5)
+
+    assert messages(caplog)[1] == (
+        "6 recorded pictures, tables or files are not in the record of this run: image 'c' (2), image 'a', 3 others."
+    )
+
+
+def test_a_library_that_wants_to_exit_costs_its_picture_only(caplog: pytest.LogCaptureFixture) -> None:
+    with Recorder("output") as recorder:
+        gate = Gate(SystemExit(3))
+        gate.opened.set()
+        recorder._thread.put_item("bad", 0, gate)
+        recorder.text("good", "x")
+
+    assert [item.tag for item in rundir.read_items("output")] == ["good"]
+    assert messages(caplog)[0].startswith("text 'bad' could not be recorded: SystemExit: 3.")
+    assert dropped_items() == 1
 
 
 def test_each_sort_of_failure_is_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -112,6 +155,7 @@ def test_each_sort_of_failure_is_said(caplog: pytest.LogCaptureFixture) -> None:
         "image 'a' could not be recorded",
         "table 'c' could not be recorded",
         "text 'd' could not be recorded",
+        "4 recorded pictures, tables or files are not in the record of this run",
     ]
 
 
@@ -139,6 +183,7 @@ def test_too_much_that_waits_holds_the_program_up_a_little_and_is_then_dropped(
         "What is recorded cannot be stored as fast: text 'b' and others are dropped. Record fewer or smaller ones. "
         "The run goes on."
     ]
+    assert (thread.lost_count, thread.name_lost()) == (2, "text 'b' (2)")
 
 
 def test_room_that_is_made_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +215,7 @@ def test_the_end_waits_as_long_as_there_is_progress(
         recorder._thread.put_item("slow", 0, Slow())
 
     assert len(rundir.read_items("output")) == 1
-    assert messages(caplog) == ["Storing 1 recorded pictures, tables or files before the end."]
+    assert messages(caplog) == ["Storing 1 recorded picture, table or file before the end."]
 
 
 def test_the_end_gives_up_what_is_stuck(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -184,7 +229,11 @@ def test_the_end_gives_up_what_is_stuck(monkeypatch: pytest.MonkeyPatch, caplog:
     gate.opened.set()
 
     assert rundir.read_series("output").points["a"].values == [1.0]
-    assert messages(caplog) == ["1 recorded pictures, tables or files could not be stored before the end."]
+    assert messages(caplog) == [
+        "1 recorded picture, table or file could not be stored before the end.",
+        "1 recorded picture, table or file is not in the record of this run: text 'stuck'.",
+    ]
+    assert dropped_items() == 1
 
 
 def test_a_closed_recorder_takes_nothing_more(caplog: pytest.LogCaptureFixture) -> None:
@@ -260,13 +309,16 @@ def test_a_line_is_written_after_its_file_only(working_dir: Path) -> None:
 import os, signal, sys, threading, time, pystematic
 import numpy as np
 recorder = pystematic.Recorder(sys.argv[1])
-threading.Timer(float(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
 image = np.random.default_rng(1).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+recorder.image("a", image)
+recorder.image("a", image)
+recorder.flush()  # a busy machine may take long to come so far
+threading.Timer(float(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
 while True:
     recorder.image("a", image)
     time.sleep(0.01)  # the pace of a loop, so that the kill meets a file that is being written, not a full queue
 """
-    for number, delay_s in enumerate((0.5, 0.7, 0.9)):
+    for number, delay_s in enumerate((0.1, 0.3, 0.5)):
         folder = f"output-{number}"
         done = run_python("-c", program, folder, str(delay_s), cwd=working_dir)
         assert done.returncode == -9

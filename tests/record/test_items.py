@@ -182,7 +182,7 @@ def test_a_number_of_bins_that_is_none_is_said(bins: Any, caplog: pytest.LogCapt
     assert recorded(lambda recorder: recorder.histogram("h", [1.0], bins=bins)) == []
     assert messages(caplog) == [
         f"histogram 'h' could not be recorded: ValueError: bins={bins!r}: expected a whole number from 1 to 10000. "
-        "Further failures of this sort are not reported; the run goes on."
+        "Further ones of this sort are told at the end; the run goes on."
     ]
 
 
@@ -274,7 +274,7 @@ def test_a_table_is_that_of_the_call() -> None:
 def test_what_is_no_table_is_said(rows: Any, problem: str, caplog: pytest.LogCaptureFixture) -> None:
     assert recorded(lambda recorder: recorder.table("t", rows)) == []
     assert messages(caplog) == [
-        f"table 't' could not be recorded: {problem}. Further failures of this sort are not reported; the run goes on."
+        f"table 't' could not be recorded: {problem}. Further ones of this sort are told at the end; the run goes on."
     ]
 
 
@@ -298,3 +298,20 @@ def test_no_secret_reaches_a_file() -> None:
     first, *others = rundir.read_items("output")
     assert first.data["text"] == "a ***"
     assert len(others) == 4
+
+
+def test_the_index_of_a_frame_is_its_first_column_unless_it_only_numbers_the_rows() -> None:
+    pandas = pytest.importorskip("pandas")
+    named = pandas.DataFrame({"a": [1, 2]}, index=pandas.Index(["x", "y"], name="class"))
+    unnamed = pandas.DataFrame({"a": [1, 2]})
+
+    def record(recorder: Recorder) -> None:
+        for frame in (unnamed.describe(), named, unnamed):
+            recorder.table("t", frame)
+
+    [described, of_class, plain] = recorded(record)
+
+    assert rundir.read_table(described)[0] == ["index", "a"]
+    assert [row[0] for row in rundir.read_table(described)[1]][:3] == ["count", "mean", "std"]
+    assert rundir.read_table(of_class) == (["class", "a"], [["x", 1], ["y", 2]])
+    assert rundir.read_table(plain) == (["a"], [[1], [2]])

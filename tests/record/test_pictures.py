@@ -151,7 +151,7 @@ def test_what_is_no_image_is_said(image: Any, problem: str, caplog: pytest.LogCa
     assert recorded(lambda recorder: recorder.image("a", image)) == []
     assert list(Path("output").rglob("*.png")) == []
     assert messages(caplog) == [
-        f"image 'a' could not be recorded: {problem}. Further failures of this sort are not reported; the run goes on."
+        f"image 'a' could not be recorded: {problem}. Further ones of this sort are told at the end; the run goes on."
     ]
 
 
@@ -249,5 +249,5 @@ def test_what_is_no_figure_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert recorded(lambda recorder: recorder.figure("a", 5)) == []
     assert messages(caplog) == [
         "figure 'a' could not be recorded: TypeError: a figure is one of matplotlib or plotly, got int. "
-        "Further failures of this sort are not reported; the run goes on."
+        "Further ones of this sort are told at the end; the run goes on."
     ]

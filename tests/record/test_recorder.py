@@ -681,6 +681,19 @@ def test_a_weight_that_does_not_change_costs_nothing() -> None:
     assert weights() == [(1, None)]
 
 
+def test_a_weight_may_be_a_number_of_numpy_or_torch() -> None:
+    import numpy as np
+    import torch
+
+    given: list[Any] = [np.int64(3), np.float32(2.5), torch.tensor(4)]
+    with Recorder("output") as recorder:
+        for weight in given:
+            recorder.weight = weight
+            recorder.scalar("a", 1)
+
+    assert [weight for _, weight in weights()] == [3, 2.5, 4]
+
+
 @pytest.mark.parametrize("weight", [-1, math.nan, math.inf, "5", [1]])
 def test_a_weight_that_is_none_is_an_error(weight: Any) -> None:
     with Recorder("output") as recorder:
@@ -751,3 +764,15 @@ def test_a_flush_can_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         assert synced == [Path("output/metrics.jsonl").stat().st_size]
         recorder.flush(sync=True)  # there is nothing new
         assert len(synced) == 1
+
+
+def test_scalars_that_are_no_dict_are_said_once_and_do_not_end_the_program(caplog: pytest.LogCaptureFixture) -> None:
+    with Recorder("output") as recorder:
+        for _ in range(2):
+            recorder.scalars([1, 2])  # type: ignore[arg-type]
+        recorder.scalars({"a": 1})
+
+    assert [line["tag"] for line in lines("output/metrics.jsonl")] == ["a"]
+    assert messages(caplog) == [
+        "recorder.scalars([1, 2]): expected a dict, {tag: value}. It is left out; the run goes on."
+    ]

@@ -485,7 +485,7 @@ def test_items_that_the_disk_never_took_are_counted(disk: Disk, monkeypatch: pyt
     backend.write_item(item())
     backend.write_item(item("dropped"))
 
-    assert backend.dropped == 1
+    assert (backend.dropped, backend.dropped_items) == (0, 1)
     disk.is_full = True
     with pytest.raises(OSError, match="No space left"):
         backend.flush()
@@ -493,3 +493,33 @@ def test_items_that_the_disk_never_took_are_counted(disk: Disk, monkeypatch: pyt
     backend.flush()
     backend.close()
     assert [one.tag for one in rundir.read_items(".")] == ["a"]
+    assert (summary()["dropped"], summary()["dropped_items"]) == (0, 1)
+
+
+def test_lines_that_are_still_kept_at_the_end_are_counted_by_what_they_hold(disk: Disk) -> None:
+    backend = RunDirBackend(".")
+    backend.write(batch(1))
+    backend.write_item(item('{"kind":"text"'))
+    backend.write(batch(2, tag='\n{"kind":'))
+    disk.is_full = True
+    with pytest.raises(OSError, match="No space left"):
+        backend.flush()
+    with pytest.raises(OSError, match="No space left"):
+        backend.close()
+
+    assert (backend.dropped, backend.dropped_items) == (2, 1)
+
+
+def test_items_that_are_lost_stand_in_the_summary_with_those_of_a_former_attempt() -> None:
+    first = RunDirBackend(".")
+    first.add_dropped_items(2)
+    first.close()
+    assert (summary()["dropped_items"], summary()["dropped"], summary()["metrics"]) == (2, 0, {})
+
+    second = RunDirBackend(".")
+    second.write(batch(1))
+    second.add_dropped_items(3)
+    second.flush()
+    second.close()
+    assert (summary()["dropped_items"], summary()["dropped"]) == (5, 0)
+    assert rundir.is_current_summary(summary(), ".")

@@ -73,7 +73,8 @@ class Backend(Protocol):
         """Take a batch. It may be kept until the next ``flush``; the lists are not changed, by nobody.
 
         Any text is a tag, and two tags never become one. Steps come in any order. What the backend has no place for
-        (a NaN, a step that is no whole number) harms nothing else.
+        (a NaN, a step that is no whole number) harms nothing else. One that raises has taken nothing of the batch: its
+        numbers count as lost.
         """
 
     def write_item(self, item: rundir.Item) -> None:
@@ -86,6 +87,13 @@ class Backend(Protocol):
 
     def sync(self) -> None:
         """Wait until what was taken outlasts a loss of power. Called after a ``flush``, where a program asks for it."""
+        return
+
+    def set_status(self, status: str) -> None:
+        """Take note how the run ended: completed, failed, interrupted or pruned. Called once before `close`, if known.
+
+        Passed over where a backend has no such method.
+        """
         return
 
     def close(self) -> None:

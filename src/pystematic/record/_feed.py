@@ -39,6 +39,10 @@ class Feed(Backend):
         for backend in self.backends:
             backend.write_item(item)
 
+    def set_status(self, status: str) -> None:
+        for backend in self.backends:
+            backend.set_status(status)
+
     def close(self) -> None:
         for backend in self.backends:
             backend.close()

@@ -9,7 +9,7 @@ import time
 from pystematic import rundir
 
 from ._items import Place
-from ._warn import spell, warn
+from ._warn import counted_items, spell, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +25,17 @@ ROOM_LIMIT_S = 0.5
 STUCK_AFTER_S = 5.0
 # How long the end waits in silence.
 SILENT_S = 2.0
+# Of so many that are lost the names are kept, and so many are told at the end.
+LOST_NAMES_LIMIT = 1000
+TOLD_NAMES_LIMIT = 10
 
 
 class ItemThread:
     """Stores snapshots one after the other, from the first `put` to `close`.
+
+    Attributes:
+        lost_count: how many were given up: dropped, failed, or not stored before the end.
+        is_any_unsaid: whether no message has named one of them yet.
 
     Args:
         folder: the run directory.
@@ -49,6 +56,11 @@ class ItemThread:
         self._progress_at = time.monotonic()
         self._put_count = 0
         self._done_count = 0
+        self._storing: tuple[str, str] | None = None
+        self._is_given_up = False
+        self.lost_count = 0
+        self.is_any_unsaid = False
+        self._lost: collections.Counter[tuple[str, str]] = collections.Counter()  # by kind and tag
         self._said: set[tuple[str, str]] = set()
         self._thread = threading.Thread(target=self._run, name="pystematic-recorder-items", daemon=True)
 
@@ -68,7 +80,8 @@ class ItemThread:
             if self._waiting_bytes > WAITING_LIMIT_BYTES:
                 self._changed.wait_for(lambda: self._waiting_bytes <= WAITING_LIMIT_BYTES, ROOM_LIMIT_S)
             if self._waiting_bytes > WAITING_LIMIT_BYTES:
-                self.say_once(
+                self._count_lost(snapshot.kind, tag)
+                self._say_once(
                     snapshot.kind,
                     "room",
                     f"What is recorded cannot be stored as fast: {snapshot.kind} {tag!r} and others are dropped. "
@@ -82,20 +95,37 @@ class ItemThread:
             self._put_count += 1
             self._changed.notify_all()
 
-    def say_once(self, kind: str, about: str, message: str) -> None:
-        """Warn, unless something was said about this kind before."""
-        if (kind, about) not in self._said:
-            self._said.add((kind, about))
-            warn(message)
+    def _say_once(self, kind: str, about: str, message: str) -> None:
+        """Warn of something that is lost, unless one of this kind was lost for the same reason before."""
+        if (kind, about) in self._said:
+            self.is_any_unsaid = True
+            return
+        self._said.add((kind, about))
+        warn(message)
 
-    def say_failure(self, kind: str, tag: str, error: Exception) -> None:
-        """Tell why something is not recorded, once for each kind and sort of failure."""
-        self.say_once(
+    def say_failure(self, kind: str, tag: str, error: BaseException) -> None:
+        """Count something that is not recorded, and tell why, once for each kind and sort of failure."""
+        self._count_lost(kind, tag)
+        self._say_once(
             kind,
             type(error).__name__,
             f"{kind} {tag!r} could not be recorded: {spell(error)}. "
-            "Further failures of this sort are not reported; the run goes on.",
+            "Further ones of this sort are told at the end; the run goes on.",
         )
+
+    def _count_lost(self, kind: str, tag: str) -> None:
+        with self._changed:
+            self.lost_count += 1
+            if len(self._lost) < LOST_NAMES_LIMIT or (kind, tag) in self._lost:
+                self._lost[kind, tag] += 1
+
+    def name_lost(self) -> str:
+        """Return the names of what is lost, those that are lost most often first: ``image 'a' (15), artifact 'b'``."""
+        with self._changed:
+            told = self._lost.most_common(TOLD_NAMES_LIMIT)
+            others = self.lost_count - sum(count for _, count in told)
+        names = [f"{kind} {tag!r}" + (f" ({count})" if count > 1 else "") for (kind, tag), count in told]
+        return ", ".join([*names, f"{others} others"] if others else names)
 
     def flush(self, deadline: float) -> bool:
         """Wait until all that was put before is stored; tell whether it was, by the monotonic clock's ``deadline``."""
@@ -118,10 +148,21 @@ class ItemThread:
             left = self._put_count - self._done_count
             if not is_said and now - began > SILENT_S and left:
                 is_said = True
-                warn(f"Storing {left} recorded pictures, tables or files before the end.")
+                warn(f"Storing {counted_items(left)} before the end.")
             if now - max(began, self._progress_at) > STUCK_AFTER_S:
-                warn(f"{left} recorded pictures, tables or files could not be stored before the end.")
+                self._give_up()
                 return
+
+    def _give_up(self) -> None:
+        with self._changed:
+            self._is_given_up = True
+            left = [(snapshot.kind, tag) for tag, _, _, snapshot in self._waiting]
+            if self._storing is not None:
+                left.append(self._storing)
+            for kind, tag in left:
+                self._count_lost(kind, tag)
+            self.is_any_unsaid = True
+        warn(f"{counted_items(len(left))} could not be stored before the end.")
 
     # -- in the thread -------------------------------------------------------------------------------------------
 
@@ -129,12 +170,14 @@ class ItemThread:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._is_closing)
-                if not self._waiting:
+                if not self._waiting or self._is_given_up:
                     return
                 tag, step, now, snapshot = self._waiting.popleft()
+                self._storing = (snapshot.kind, tag)
             self._on_progress()
             self.store(tag, step, now, snapshot)
             with self._changed:
+                self._storing = None
                 self._waiting_bytes -= snapshot.size_bytes
                 self._done_count += 1
                 self._on_progress()
@@ -145,8 +188,11 @@ class ItemThread:
         place = Place(self._folder, tag, step, on_progress=self._on_progress, mask=self._mask)
         try:
             data = snapshot.store(place)
-        except Exception as error:  # of a library that encodes, or of the disk: it costs this one only
-            self.say_failure(snapshot.kind, tag, error)
+        except BaseException as error:  # of a library that encodes, or of the disk: it costs this one only
+            if not self._is_given_up:  # else it is counted already
+                self.say_failure(snapshot.kind, tag, error)
+            if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
+                raise  # of the program, that stores at the end of the interpreter
             return
         self._on_stored(rundir.Item(snapshot.kind, tag, step, int(now * 1000) / 1000, data, place.file))
 

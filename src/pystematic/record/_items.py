@@ -202,6 +202,9 @@ def _read_columns(rows: Any) -> tuple[list[str], list[list[Any]]]:
     ):  # a frame of pandas, whose names may be equal, or of polars
         columns = list(rows.columns)
         if hasattr(rows, "iloc"):
+            if type(rows.index).__name__ != "RangeIndex" or rows.index.name is not None:  # more than line numbers
+                rows = rows.reset_index(allow_duplicates=True)
+                columns = list(rows.columns)
             return list(map(str, columns)), [rows.iloc[:, i].tolist() for i in range(len(columns))]
         return columns, [rows[name].to_list() for name in columns]
     if hasattr(rows, "items"):

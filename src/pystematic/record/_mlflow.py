@@ -8,6 +8,7 @@ import time
 from pystematic import rundir
 
 from ._backend import Backend
+from ._items import remove_quietly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,13 @@ LONGEST_NAME = 250
 PENDING_LIMIT = 200_000
 # What of ours a run of MLflow is: the run directory.
 RUN_TAG = "pystematic_run"
+# What stands for a secret in the parameters of a run.
+MASKED_MARK = {"$type": "masked"}
+# How MLflow calls the ends of a run.
+STATUS_NAMES = {"completed": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "pruned": "KILLED"}
+# A database that is being made; it is written to all the time, so one that is older than this is nobody's any more.
+ASIDE_PREFIX = ".mlflow-"
+ASIDE_STALE_S = 3600.0
 
 
 class MlflowBackend(Backend):
@@ -34,6 +42,7 @@ class MlflowBackend(Backend):
     def __init__(self) -> None:
         self.dropped = 0
         self._pending: list[Any] = []
+        self._status = "completed"
 
     def start(self, run: RunFacts) -> None:
         import logging
@@ -49,10 +58,13 @@ class MlflowBackend(Backend):
         location = None
         if not uri:
             output = os.path.abspath(run.output_dir)
+            _make_database(os.path.join(output, "mlflow.db"))
             uri = f"sqlite:///{os.path.join(output, 'mlflow.db')}"
             location = _file_uri(os.path.join(output, "mlartifacts"))
         self._client = MlflowClient(tracking_uri=uri)
         self._run_id = self._find_or_make_run(self._experiment_id(run.experiment, location), run)
+        # What a run of MLflow has cannot be changed: a request that tries to is refused as a whole.
+        self._params = set(self._client.get_run(self._run_id).data.params)
         self._log_params(run.params)
 
     def _experiment_id(self, name: str, location: str | None) -> str:
@@ -76,7 +88,9 @@ class MlflowBackend(Backend):
         return str(self._client.create_run(experiment_id, run_name=run.run_id, tags=tags).info.run_id)
 
     def _log_params(self, params: Mapping[str, Any]) -> None:
-        listed = [self._param_class(_name(name), _shortened(value)) for name, value in params.items()]
+        new = {_name(name): value for name, value in params.items() if _name(name) not in self._params}
+        self._params.update(new)
+        listed = [self._param_class(name, _shortened(value)) for name, value in new.items()]
         for i in range(0, len(listed), PARAMS_AT_ONCE):
             self._client.log_batch(self._run_id, params=listed[i : i + PARAMS_AT_ONCE])
 
@@ -108,9 +122,56 @@ class MlflowBackend(Backend):
             name = f"{item.kind}s/{rundir.item_name(item.tag, item.step)}.json"
             self._client.log_dict(self._run_id, rundir.strict_json(rundir.encode_json(item.data)), name)
 
+    def set_status(self, status: str) -> None:
+        self._status = status
+
     def close(self) -> None:
         self.dropped += len(self._pending)
-        self._client.set_terminated(self._run_id, end_time=int(time.time() * 1000))
+        status = STATUS_NAMES.get(self._status, "FINISHED")
+        self._client.set_terminated(self._run_id, status, end_time=int(time.time() * 1000))
+
+
+def _make_database(path: str) -> None:
+    """Make MLflow's database aside, and put it in its place when it is whole.
+
+    MLflow takes seconds for it and makes it in steps: where the process ends meanwhile, what is left can never be used
+    again. Several runs may do this at once; the first one to be done wins.
+    """
+    from mlflow.tracking import MlflowClient
+
+    folder = os.path.dirname(path)
+    _remove_stale(folder)
+    if os.path.exists(path):
+        return
+    os.makedirs(folder, exist_ok=True)
+    aside = os.path.join(folder, f"{ASIDE_PREFIX}{os.getpid()}-{os.urandom(4).hex()}.db")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+        _put_in_place(aside, path)
+    finally:
+        remove_quietly(aside)
+
+
+def _put_in_place(aside: str, path: str) -> None:
+    """Give a file its name, unless another file has it by now."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links
+        if not os.path.exists(path):
+            os.replace(aside, path)
+
+
+def _remove_stale(folder: str) -> None:
+    """Remove what processes have left behind that ended while they made a database."""
+    try:
+        found = [entry for entry in os.scandir(folder) if entry.name.startswith(ASIDE_PREFIX)]
+        for entry in found:
+            if time.time() - entry.stat().st_mtime > ASIDE_STALE_S:
+                remove_quietly(entry.path)
+    except OSError:
+        return
 
 
 def _name(tag: str) -> str:
@@ -134,7 +195,7 @@ def _to_float(value: int | float) -> float:
 
 
 def _shortened(value: object) -> str:
-    text = str(value)
+    text = "***" if value == MASKED_MARK else str(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 

@@ -13,7 +13,7 @@ from pystematic import rundir
 from pystematic._words import english_list, short
 from pystematic.errors import ExperimentError, RunDirectoryError
 
-from ._numbers import UNCHANGING, WeightChange, read_step, read_tag, snapshot
+from ._numbers import UNCHANGING, WeightChange, read_number, read_step, read_tag, snapshot
 from ._rundir import RunDirBackend
 from ._thread import FIELDS, RecorderThread
 
@@ -159,6 +159,12 @@ class Recorder:
 
     def scalars(self, values: Mapping[str, Any], step: int | None = None, reduce: str = "mean") -> None:
         """Record several numbers of one step, ``{tag: value}``."""
+        if not hasattr(values, "items"):
+            self._thread.say_once(
+                "scalars",
+                f"recorder.scalars({short(values)}): expected a dict, {{tag: value}}. It is left out; the run goes on.",
+            )
+            return
         if step is None:
             step = self.count
         if step.__class__ is not int:
@@ -187,6 +193,8 @@ class Recorder:
         if self._owner is not None:
             self._owner.weight = value
             return
+        if value is not None and hasattr(value, "item"):  # of numpy and torch
+            value = read_number(value)
         if value == self._weight:
             return
         if value is not None:
@@ -313,8 +321,11 @@ class Recorder:
         """
         self._thread.flush(numbers_only=numbers_only, sync=sync)
 
-    def close(self) -> None:
+    def close(self, status: str | None = None) -> None:
         """Write the rest and end. May be called twice.
+
+        Args:
+            status: how the run ended, for further backends: completed, failed, interrupted or pruned.
 
         A disk that hangs is given up after two seconds, further backends after two more. Pictures and files are waited
         for as long as there is progress. What is recorded later is dropped, which is said once. One without a folder
@@ -325,7 +336,7 @@ class Recorder:
             return
         for recorder in (self, *self._sharers):
             recorder._limit = -1
-        self._thread.close()
+        self._thread.close(status)
 
     def silence(self) -> None:
         """Ignore all that is recorded from now on."""
@@ -343,8 +354,8 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self.close(_status_after(error))
 
     def _keep_reduce(self, tag: str, reduce: str) -> None:
         if reduce not in rundir.REDUCTIONS:
@@ -430,6 +441,13 @@ def _recorder_of_run() -> Recorder:
         )
     recorder: Recorder = run.recorder
     return recorder
+
+
+def _status_after(error: BaseException | None) -> str:
+    """Return how a block ended that was left with an exception, or without."""
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "completed"
+    return "failed" if isinstance(error, Exception | SystemExit) else "interrupted"
 
 
 def _base_name(path: str | os.PathLike[str]) -> str:

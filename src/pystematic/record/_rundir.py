@@ -19,6 +19,10 @@ SUMMARY_PERIOD_S = 10.0
 RANK_WAIT_S = 2.0
 # Files of all ranks that are read anew for the last summary; about 300,000 numbers.
 RECOUNT_LIMIT_BYTES = 24 << 20
+# How a line of another kind begins; in a text of a line a quote has a backslash before it, and a line break is escaped.
+ITEM_LINE_START = b'\n{"kind":'
+# Of `summary.json`: pictures, tables and files that are lost, where there are any.
+DROPPED_ITEMS = "dropped_items"
 
 
 class RunDirBackend:
@@ -46,6 +50,7 @@ class RunDirBackend:
         reduces: dict[str, str] | None = None,
     ) -> None:
         self.dropped = 0
+        self.dropped_items = 0
         self._folder = folder
         self._rank = rank
         self._pid = pid
@@ -75,7 +80,7 @@ class RunDirBackend:
 
     def write_item(self, item: rundir.Item) -> None:
         if len(self._pending) > PENDING_LIMIT_BYTES:
-            self.dropped += 1
+            self.dropped_items += 1
             return
         self._pending += rundir.format_item(item, self._folder)
 
@@ -87,7 +92,7 @@ class RunDirBackend:
         if self._unsynced and now - self._synced_at >= SYNC_PERIOD_S:
             self._sync()
         if self._summary is not None and now - self._summary.written_at >= SUMMARY_PERIOD_S:
-            self._summary.write(self.dropped, complete=not self._pending)
+            self._summary.write(self.dropped, self.dropped_items, complete=not self._pending)
 
     def sync(self) -> None:
         if self._unsynced:
@@ -98,18 +103,28 @@ class RunDirBackend:
         self._synced_at = time.monotonic()
         self._unsynced = False
 
+    def set_status(self, status: str) -> None:
+        return  # it stands in `run.json`
+
     def close(self) -> None:
         try:
-            self.dropped += self._pending.count(b"\n")
+            lines = self._pending.count(b"\n")
+            items = (b"\n" + self._pending).count(ITEM_LINE_START)
+            self.dropped += lines - items
+            self.dropped_items += items
             if self._unsynced:
                 self._sync()
         finally:
             self._writer.close()
             if self._summary is not None:
-                self._summary.write(self.dropped, complete=not self._pending, is_last=True)
+                self._summary.write(self.dropped, self.dropped_items, complete=not self._pending, is_last=True)
 
     def add_dropped(self, count: int) -> None:
         self.dropped += count
+
+    def add_dropped_items(self, count: int) -> None:
+        """Take note that so many pictures, tables and files were lost before they came here."""
+        self.dropped_items += count
 
     def for_child(self) -> RunDirBackend:
         # The parent's descriptor is left alone: its number may by now be that of another file.
@@ -129,6 +144,7 @@ class _SummaryWriter:
         self._writer = own
         self._own_name = os.path.basename(own.path)
         self._dropped_before = 0
+        self._dropped_items_before = 0
         self._files: dict[str, tuple[rundir.SeriesFile, rundir.Tally]] = {}
         self._last: tuple[object, ...] = ()
         self._own_reduces = reduces
@@ -144,8 +160,9 @@ class _SummaryWriter:
         self._count(0, columns, weights, self._files[self._own_name][1])
 
     def _begin(self) -> None:
-        before = (rundir.read_document(self._run_dir.summary_file) or {}).get("dropped")
-        self._dropped_before = before if isinstance(before, int) else 0
+        before = rundir.read_document(self._run_dir.summary_file) or {}
+        self._dropped_before = _whole(before.get("dropped"))
+        self._dropped_items_before = _whole(before.get(DROPPED_ITEMS))
         self._read(self._own_name, to_end=True)
 
     def _count(
@@ -169,18 +186,19 @@ class _SummaryWriter:
             pass  # the sizes in the document will tell readers that something is missing
         return file
 
-    def write(self, dropped: int, *, complete: bool, is_last: bool = False) -> None:
+    def write(self, dropped: int, dropped_items: int, *, complete: bool, is_last: bool = False) -> None:
         """Write the document when anything has changed.
 
         Args:
             dropped: numbers that are lost.
+            dropped_items: pictures, tables and files that are lost.
             complete: all that was counted is in the files.
             is_last: the end of this process's part.
         """
         self.written_at = time.monotonic()
         names = [path.name for path in self._run_dir.metrics_files()]
         if not self._files:
-            if not names and not dropped:
+            if not names and not dropped and not dropped_items:
                 return
             self._begin()
         sizes = self._read_others(names)
@@ -190,7 +208,7 @@ class _SummaryWriter:
                 self._merged.add(merged)
             complete = complete and self._is_exact and self._ranks.is_exact and not self._ranks
         # The last summary counts in what was still waiting for other ranks, although no file has changed.
-        state = (dropped, complete, is_last and self._ranks is not None, sorted(sizes.items()))
+        state = (dropped, dropped_items, complete, is_last and self._ranks is not None, sorted(sizes.items()))
         if state == self._last:
             return
         if is_last and self._ranks is not None and not complete and sum(sizes.values()) <= RECOUNT_LIMIT_BYTES:
@@ -203,6 +221,9 @@ class _SummaryWriter:
                 dropped=self._dropped_before + dropped,
                 damaged_lines=self._writer.torn_lines + sum(file.damaged_lines for file, _ in self._files.values()),
             )
+        lost_items = self._dropped_items_before + dropped_items
+        if lost_items:
+            summary[DROPPED_ITEMS] = lost_items
         rundir.write_document(self._run_dir.summary_file, summary)
         self._last = state
 
@@ -214,6 +235,10 @@ class _SummaryWriter:
             self._ranks = rundir.RankMerge(None, self._reduces)
             self._is_exact = False
         return {name: _size(self._writer.path) if name == self._own_name else self._read(name).offset for name in names}
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _size(path: str) -> int:

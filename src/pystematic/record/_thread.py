@@ -13,7 +13,7 @@ import threading
 import time
 
 from ._numbers import read_batch
-from ._warn import spell, warn
+from ._warn import counted_items, counted_numbers, spell, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class RecorderThread:
         # What is no number is stored by a thread of its own, and comes back to be written down.
         self._items: ItemThread | None = None
         self._stored: collections.deque[rundir.Item] = collections.deque()
+        self._lost_items_told = 0  # of those that the item thread has lost, to the backends
 
     def reset_in_child(self, weight: float | None = None) -> None:
         """Begin anew in a forked child: no thread exists there, and what is buffered belongs to the parent."""
@@ -183,14 +184,19 @@ class RecorderThread:
         if not done:
             self.say_once("flush", f"The recorder could not write within {FLUSH_LIMIT_S:.0f} s; it goes on trying.")
 
-    def close(self) -> None:
+    def close(self, status: str | None = None) -> None:
         """Write the rest, close the backends and end the threads. May be called twice.
 
         Gives up a disk that hangs after two seconds. What is no number is waited for as long as it makes progress.
+
+        Args:
+            status: how the run ended, for backends that want to know.
         """
         if self.is_closed:
             return
         self.is_closed = True
+        if status is not None and self._feed is not None:
+            self._feed.set_status(status)
         try:
             if self._items is not None:
                 self._items.close()
@@ -200,8 +206,10 @@ class RecorderThread:
     def _close_backends(self) -> None:
         thread = self._thread
         if thread is None:
-            if self._buffer or self._stored:  # recorded while the interpreter ended, when no thread could be started
+            # Recorded while the interpreter ended, when no thread could be started; or nothing could be recorded.
+            if self._buffer or self._stored or self._items is not None:
                 self._finish()
+                self._say_lost_items()
             return
         self._is_closing = True
         self._wake.set()
@@ -211,17 +219,30 @@ class RecorderThread:
         if thread.is_alive():
             lost = len(self._buffer) // FIELDS
             warn(
-                f"The recorder could not finish within {CLOSE_LIMIT_S:.0f} s; at least {lost} numbers are not written."
+                f"The recorder could not finish within {CLOSE_LIMIT_S:.0f} s; at least {counted_numbers(lost)} "
+                f"{'is' if lost == 1 else 'are'} not written."
             )
+            self._say_lost_items()
             return
         self._thread = None
         # Another thread may have appended after the last look at the buffer.
         dropped = len(self._buffer) // FIELDS + max((backend.dropped for backend in self._backends), default=0)
         self._buffer.clear()
         if dropped:
-            warn(f"{dropped} recorded numbers were dropped and are not in the record of this run.")
+            were = "was dropped and is" if dropped == 1 else "were dropped and are"
+            warn(f"{counted_numbers(dropped, 'recorded ')} {were} not in the record of this run.")
+        self._say_lost_items()
         if self._feed is not None:
             self._feed.wait()
+
+    def _say_lost_items(self) -> None:
+        lost = self._items.lost_count if self._items is not None else 0
+        refused = max((getattr(backend, "dropped_items", 0) for backend in self._backends), default=0)
+        total = max(lost, refused)
+        if total > lost or (self._items is not None and self._items.is_any_unsaid):
+            names = self._items.name_lost() if self._items is not None and lost else "the disk took no more lines"
+            is_or_are = "is" if total == 1 else "are"
+            warn(f"{counted_items(total)} {is_or_are} not in the record of this run: {names}.")
 
     def drop(self, count: int) -> None:
         """Count numbers that were recorded when they could not be taken any more."""
@@ -288,9 +309,13 @@ class RecorderThread:
     def _flush_backends(self) -> None:
         with self._lock:
             dropped, self._dropped = self._dropped, 0
+        lost_items = self._items.lost_count - self._lost_items_told if self._items is not None else 0
+        self._lost_items_told += lost_items
         for backend in self._backends:
             if dropped:
                 self._guard(backend, "add_dropped", backend.add_dropped, dropped)
+            if lost_items and hasattr(backend, "add_dropped_items"):  # only the run directory keeps count of them
+                self._guard(backend, "add_dropped_items", backend.add_dropped_items, lost_items)
             self._guard(backend, "flush", backend.flush)
         self._progress_at = time.monotonic()
 

@@ -33,6 +33,7 @@ class WandbBackend(Backend):
     def __init__(self) -> None:
         self.dropped = 0
         self._pending: list[tuple[int | float, float, dict[str, Any]]] = []
+        self._exit_code = 0
 
     def start(self, run: RunFacts) -> None:
         # When the program uses it as well, what belongs to the process is the program's.
@@ -134,9 +135,12 @@ class WandbBackend(Backend):
             artifact.add_file(os.fspath(item.file), policy="immutable")
         self._run.log_artifact(artifact)
 
+    def set_status(self, status: str) -> None:
+        self._exit_code = 1 if status in ("failed", "interrupted") else 0
+
     def close(self) -> None:
         self.dropped += len(self._pending)
-        self._run.finish()
+        self._run.finish(exit_code=self._exit_code)
         self._end_service()
 
 

@@ -13,7 +13,20 @@ def warn(message: str) -> None:
         return
 
 
-def spell(error: Exception) -> str:
+def counted(count: int, one: str, many: str) -> str:
+    """Return a number with what it counts: ``1 number``, ``2 numbers``."""
+    return f"{count} {one if count == 1 else many}"
+
+
+def counted_numbers(count: int, kind: str = "") -> str:
+    return counted(count, f"{kind}number", f"{kind}numbers")
+
+
+def counted_items(count: int) -> str:
+    return counted(count, "recorded picture, table or file", "recorded pictures, tables or files")
+
+
+def spell(error: BaseException) -> str:
     """Return the type and the text of an exception, whatever another package's exception raises when asked."""
     try:
         return f"{type(error).__name__}: {error}"

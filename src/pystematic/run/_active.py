@@ -151,10 +151,10 @@ class ActiveRun:
         """Make a new lock in a forked child: another thread of the parent may hold the old one."""
         self._recorder_lock = threading.Lock()
 
-    def close_recorder(self) -> None:
-        """Write what is recorded."""
+    def close_recorder(self, status: str | None = None) -> None:
+        """Write what is recorded; ``status`` says how the run ended."""
         if self._recorder is not None:
-            self._recorder.close()
+            self._recorder.close(status)
 
 
 def _nothing() -> None:

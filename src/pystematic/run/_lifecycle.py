@@ -417,7 +417,7 @@ class _Execution:
         self._contained("a hook", _call_foreign, self._hooks.after, seen_by_hooks)
         if self._sampler is not None:
             self._contained("ending the system metrics", self._sampler.close)
-        self._contained("closing the recorder", self.run.close_recorder)
+        self._contained("closing the recorder", self.run.close_recorder, status)
         self._put_back(before_log=lambda: self._write_last_lines(status, exit_code, described))
         if self._keeper is not None:
             self._contained("ending the keeper", self._keeper.stop)
