@@ -416,25 +416,42 @@ def test_a_dry_run_prints_each_value_with_its_source(capsys: Capsys) -> None:
     assert ended == Ended(
         0,
         """\
-lr              0.1       default
-api_key         <masked>  command line
-random_seed     1         command line
-seed_libraries  true      default
-deterministic   false     default
-params_file     none      default
-preset          none      default
-dry_run         text      command line
-output_dir      ./output  default
-tags            none      default
-note            none      default
-device          auto      default
-cuda            true      default
-limit_batches   none      default
-capture         sys       default
-recorders       none      default
-system_metrics  true      default
-debug           false     default
-pdb             false     default
+lr                  0.1       default
+api_key             <masked>  command line
+random_seed         1         command line
+seed_libraries      true      default
+deterministic       false     default
+precision           fp32      default
+resume              none      default
+checkpoint          none      default
+keep_last           2         default
+keep_best           1         default
+max_time            none      default
+grace               25.0      default
+distributed         none      default
+nproc_per_node      auto      default
+nnodes              1         default
+node_rank           0         default
+master_addr         none      default
+master_port         none      default
+max_restarts        0         default
+collective_timeout  600.0     default
+sync_batchnorm      false     default
+compile             false     default
+params_file         none      default
+preset              none      default
+dry_run             text      command line
+output_dir          ./output  default
+tags                none      default
+note                none      default
+device              auto      default
+cuda                true      default
+limit_batches       none      default
+capture             sys       default
+recorders           none      default
+system_metrics      true      default
+debug               false     default
+pdb                 false     default
 """,
         "",
     )
@@ -469,7 +486,7 @@ def test_a_dry_run_as_yaml_is_a_params_file(capsys: Capsys) -> None:
 def test_a_dry_run_shows_what_cannot_be_printed_as_an_escape(capsys: Capsys) -> None:
     define_small()
     out = program(capsys, "train", "--note", "\x1b[31mred\n", "--dry-run").out
-    assert r"note            '\x1b[31mred\n'  command line" in out
+    assert r"note                '\x1b[31mred\n'  command line" in out
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--dry-run"], ["--dry-run=json"], ["--dry-run=yaml"]])

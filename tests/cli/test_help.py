@@ -116,7 +116,15 @@ def test_own_parameters_stand_first_in_the_order_of_writing(capsys: Capsys) -> N
     assert list(sections(program(capsys, "train", "--help").out).items()) == [
         ("Parameters", ["--learning-rate", "--optimizer", "--amp", "--sizes", "--token"]),
         ("Data", ["--data-dir", "--share"]),
-        ("Reproducibility", ["--random-seed", "--seed-libraries", "--deterministic"]),
+        ("Reproducibility", ["--random-seed", "--seed-libraries", "--deterministic", "--precision"]),
+        ("Checkpoints", ["--resume", "--checkpoint", "--keep-last", "--keep-best", "--max-time", "--grace"]),
+        (
+            "Processes",
+            [
+                *("--distributed", "--nproc-per-node", "--nnodes", "--node-rank", "--master-addr", "--master-port"),
+                *("--max-restarts", "--collective-timeout", "--sync-batchnorm", "--compile"),
+            ],
+        ),
         ("Parameters from files", ["--params-file", "--preset", "--dry-run"]),
         (
             "Run",

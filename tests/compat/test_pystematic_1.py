@@ -380,7 +380,7 @@ checkpoint: null
 cuda: true
 data: some/where
 debug: false
-distributed: true
+distributed: false
 local_rank: 3
 master_addr: 127.0.0.1
 master_port: 29500
@@ -419,10 +419,12 @@ def test_an_old_parameters_file_is_taken() -> None:
         (OLD_RECORD + "rat: 3\n", "file parameters.yaml:20: there is no parameter 'rat'. Did you mean 'rate'?"),
         (
             OLD_RECORD.replace("checkpoint: null", "checkpoint: best.pt"),
-            "file parameters.yaml:1: there is no parameter 'checkpoint'.",
+            "the checkpoint 'best.pt' cannot be read: No such file or directory.",
         ),
-        # No record, but what a person wrote and will want to be told about.
-        ("distributed: true\n", "file parameters.yaml:1: there is no parameter 'distributed'."),
+        (
+            "distributed: true\n",
+            "--nproc-per-node auto means one process for each GPU, and none is used here. Say a number.",
+        ),
     ],
 )
 def test_what_an_old_file_asks_for_and_nobody_does_is_refused(text: str, message: str) -> None:

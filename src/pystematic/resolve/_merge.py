@@ -72,9 +72,11 @@ def resolve(
     preset = [files.preset(name, program_dir or directory) for name in _listed(_early(spec, "preset", top))]
     given_layer, environment = top
     of_run = {} if recorded is None else files.recorded(recorded[1], recorded[0])
-    layers = (given_layer, *reversed(params_files), of_run, environment, *preset, files.project(directory))
-    if not of_run:
-        layers = (*top, *reversed(params_files), *preset, files.project(directory))
+    project = files.project(directory)
+    if of_run:
+        layers = (given_layer, *reversed(params_files), of_run, environment, *preset, project)
+    else:
+        layers = (given_layer, environment, *reversed(params_files), *preset, project)
     parameters = _Merge(spec, layers, found, files_above=len(params_files) if of_run else None).run()
     return Resolution(parameters, found, spec)
 
