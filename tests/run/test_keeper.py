@@ -206,7 +206,8 @@ def test_no_child_is_forked_while_the_machines_meters_are_being_loaded(
         def close(self) -> None: ...
 
     monkeypatch.setattr(pystematic.record, "SystemMetrics", SlowMetrics)
-    sampler = SystemSampler(ActiveRun(rundir.create_run_dir(tmp_path, "train"), Parameters({}), None))
+    run = ActiveRun(rundir.create_run_dir(tmp_path, "train"), Parameters({}), None)
+    sampler = SystemSampler(run)
     thread = threading.Thread(target=sampler.sample)
     thread.start()
     loading.wait(30)
@@ -216,3 +217,4 @@ def test_no_child_is_forked_while_the_machines_meters_are_being_loaded(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
     thread.join()
     sampler.close()
+    run.close_recorder()
