@@ -206,8 +206,8 @@ def test_no_child_is_forked_while_the_machines_meters_are_being_loaded(
         def close(self) -> None: ...
 
     monkeypatch.setattr(pystematic.record, "SystemMetrics", SlowMetrics)
-    active = ActiveRun(rundir.create_run_dir(tmp_path, "train"), Parameters({}), None)
-    sampler = SystemSampler(active)
+    run = ActiveRun(rundir.create_run_dir(tmp_path, "train"), Parameters({}), None)
+    sampler = SystemSampler(run)
     thread = threading.Thread(target=sampler.sample)
     thread.start()
     loading.wait(30)
@@ -217,4 +217,4 @@ def test_no_child_is_forked_while_the_machines_meters_are_being_loaded(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
     thread.join()
     sampler.close()
-    active.close_recorder()
+    run.close_recorder()

@@ -8,17 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import select
 import shutil
 import signal
 import sys
 import tempfile
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from pystematic.errors import ExperimentError, RunStopped
 from pystematic.run import die_with
 from pystematic.rundir import RunDir, finish_for_dead
-from pystematic.torch._launch import OVERTIME_S
+from pystematic.torch._launch import END_LIMIT_S, OVERTIME_S
 from pystematic.torch._report import Report, exception_of, first_cause, report_of
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ def run_elastic(plan: Plan, command: list[str], max_restarts: int, grace_s: floa
     try:
         with _passing_on(folder, grace_s):
             elastic_launch(config, command[0])(*command[1:])
-        stopped = next((end for end in _ends(folder) if end.kind == "stopped"), None)
+        stopped = first_cause(_ends(folder))
         if stopped is not None:
             raise exception_of(stopped, plan.world_size)
         return Run(_read(run_file) or os.getcwd())
@@ -164,24 +166,34 @@ class _Patience:
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._write_fd, False)
         self._fd_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="pystematic-patience", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         signal.set_wakeup_fd(self._fd_before)
-        self._closed.set()
         os.close(self._write_fd)
         self._thread.join()
         os.close(self._read_fd)
 
     def _work(self) -> None:
-        while number := os.read(self._read_fd, 1):
-            patience_s = self._patience_with(number[0])
-            if patience_s is not None:
-                if not self._closed.wait(patience_s + OVERTIME_S):
-                    _kill_all(self._folder)
+        poll = select.poll()
+        poll.register(self._read_fd, select.POLLIN)
+        kill_at: float | None = None
+        while True:
+            left_s = None if kill_at is None else max(0.0, kill_at - time.monotonic())
+            if not poll.poll(None if left_s is None else left_s * 1000):
+                _kill_all(self._folder)
                 return
+            number = os.read(self._read_fd, 1)
+            if not number:
+                return
+            patience_s = self._patience_with(number[0])
+            if patience_s is None:
+                continue
+            if kill_at is None:
+                kill_at = time.monotonic() + patience_s + OVERTIME_S
+            else:  # a second one: at once
+                kill_at = min(kill_at, time.monotonic() + END_LIMIT_S)
 
     def _patience_with(self, number: int) -> float | None:
         """Return how long a step may take after this signal; None for one that asks for no end."""
@@ -248,9 +260,21 @@ def reporting(rank: int) -> Iterator[None]:
         end = report_of(error, rank)
         if end.kind != "done":
             _write_end(folder, end)
-        if end.is_agreed:
+        if end.kind == "stopped":
+            if end.signum is None and not end.is_agreed:
+                _hang_up_on_others(folder)  # nobody else has told them
             sys.exit(0)  # any other code is a failure to the agent, and it would start all of them again
         raise
+
+
+def _hang_up_on_others(folder: str) -> None:
+    """End the other processes of this machine, which wait for this one from now on."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # each of them might answer
+    for pid in _pids(folder):
+        if pid != os.getpid():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGHUP)
 
 
 def _write_end(folder: str, end: Report) -> None:
