@@ -427,7 +427,7 @@ checkpoint          none      default
 keep_last           2         default
 keep_best           1         default
 max_time            none      default
-grace               25.0      default
+grace               25s       default
 distributed         none      default
 nproc_per_node      auto      default
 nnodes              1         default
@@ -435,7 +435,7 @@ node_rank           0         default
 master_addr         none      default
 master_port         none      default
 max_restarts        0         default
-collective_timeout  600.0     default
+collective_timeout  600s      default
 sync_batchnorm      false     default
 compile             false     default
 params_file         none      default

@@ -62,12 +62,13 @@ def test_a_note_replaces_the_one_before_and_leaves_the_tags(working_dir: Path) -
     assert run.note == "at the start"
 
 
-def test_what_is_damaged_is_written_anew(working_dir: Path) -> None:
+def test_what_is_damaged_is_not_written_over(working_dir: Path) -> None:
     run = Run(make_run(working_dir).path)
     run.dir.labels_file.write_text("{")
 
-    add_tags(run, ["good"])
-    assert run.tags == ("good",)
+    with pytest.raises(UsageError, match="the labels of .* are damaged"):
+        add_tags(run, ["good"])
+    assert run.dir.labels_file.read_text() == "{"
 
 
 def test_a_folder_that_cannot_be_written_is_said(working_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
