@@ -155,6 +155,7 @@ class _Execution:
         self._made_dir: rundir.RunDir | None = None
         self._claim: Claim | None = None
         self._signals.install()
+        _fill_standard_descriptors()
         try:
             secrets = [parameters.get(name) for name in secret_names_of(parameters)]
             self._masker = Masker(secrets, parameters.values())
@@ -483,6 +484,19 @@ class _Execution:
                     f"how the run ended ({status}) cannot be written to {self.run.run_dir.run_file}: "
                     f"{error.strerror}. It will be shown as lost."
                 )
+
+
+def _fill_standard_descriptors() -> None:
+    """Put the null device where a descriptor of the standard streams is closed (`>&-`).
+
+    Otherwise whatever file is opened next gets the number, one of another thread too: what is written to the stream
+    would go into that file, or be lost when it is closed.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def _call_foreign(function: Callable[..., Any], *args: Any) -> Any:
