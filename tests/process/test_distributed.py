@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,6 +113,8 @@ PROGRAM = """
                 while True:
                     time.sleep(0.1)
             context.barrier()
+        if how == "different":
+            (context.broadcast if rank else context.barrier)(*([torch.ones(1)] if rank else []))
         if how == "loop":
             loop(context, saves=False)
         if how == "loop-saved":
@@ -355,6 +358,19 @@ def test_a_process_that_all_wait_for_is_named_with_the_lines_of_both(start: Any,
     assert "rank 1 is here:\n" in said
     assert "time.sleep(0.1)" in said
     assert f"rank 0 waits in barrier ({where}) for this process, rank 1, which is here:" in log_of(working_dir, 1)
+
+
+def test_processes_in_different_collectives_are_named_with_both_lines(start: Any, working_dir: Path) -> None:
+    assert end_of(train(start, "different", "--collective-timeout", "4"), working_dir) == 1
+    program = working_dir / "prog.py"
+    lines = program.read_text().splitlines()
+    where = f"{program}:{1 + next(i for i, line in enumerate(lines) if 'context.broadcast if rank' in line)}"
+    said = Path("err.txt").read_text() + log_of(working_dir, 1)
+    assert re.search(
+        rf"rank 0 has waited 2 s in barrier \({re.escape(where)}\) for rank 1, which is in broadcast "
+        rf"\({re.escape(where)}\)",
+        said,
+    )
 
 
 # -- signals -----------------------------------------------------------------------------------------------------
