@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
+import pystematic
 from tests.builders import wait_until, write_program
+from tests.process.builders import run_on_terminal
 
 LIMIT_S = 60.0
 GONE_WITHIN_S = 5.0
@@ -26,7 +29,7 @@ pytestmark = [
 ]
 
 PROGRAM = """
-    import ctypes, os, signal, sys, time
+    import ctypes, logging, os, signal, sys, time
     import torch
     import pystematic
 
@@ -63,6 +66,18 @@ PROGRAM = """
         how, rank = parameters["how"], context.rank
         print("printed by rank", rank, "lr", parameters["lr"], "seed", parameters["random_seed"], flush=True)
         context.recorder.scalar("rank", rank)
+        if how == "record":
+            context.recorder.weight = 1 if rank else 3
+            for _ in range(3):
+                context.recorder.scalar("mean", rank)
+                context.recorder.scalar("sum", rank, reduce="sum")
+                context.recorder.step()
+        if how == "log":
+            logging.getLogger("program").warning("logged by rank %d", rank)
+            os.write(1, f"from C by rank {rank}\\n".encode())
+        if how == "bar":
+            for batch in pystematic.torch.DataLoader(list(range(8)), batch_size=2):
+                pass
         if how == "fail" and rank == 1:
             raise ValueError("the words of the program")
         if how == "fail-late":
@@ -98,6 +113,8 @@ PROGRAM = """
                 while True:
                     time.sleep(0.1)
             context.barrier()
+        if how == "different":
+            (context.broadcast if rank else context.barrier)(*([torch.ones(1)] if rank else []))
         if how == "loop":
             loop(context, saves=False)
         if how == "loop-saved":
@@ -168,9 +185,13 @@ def document(folder: Path) -> dict[str, Any]:
     return loaded
 
 
-def log_of(folder: Path, rank: int) -> str:
+def run_log(folder: Path, rank: int) -> Path:
     (path,) = folder.glob("output/train/*/log.txt" if rank == 0 else f"output/train/*/log.rank-{rank}.txt")
-    return path.read_text()
+    return path
+
+
+def log_of(folder: Path, rank: int) -> str:
+    return run_log(folder, rank).read_text()
 
 
 def recorded_steps(path: Path) -> list[int]:
@@ -252,6 +273,46 @@ def test_a_lone_rank_variable_changes_nothing(start: Any, working_dir: Path) -> 
     assert document(working_dir)["attempts"][0]["world_size"] == 1
 
 
+def test_each_rank_records_and_backends_and_summary_have_the_merged_series(start: Any, working_dir: Path) -> None:
+    assert end_of(train(start, "record", "--recorders", "csv"), working_dir) == 0
+    (run_dir,) = working_dir.glob("output/train/*")
+    own = [json.loads(line) for line in (run_dir / "metrics.rank-1.jsonl").read_text().splitlines()]
+    assert {(line["value"], line["weight"]) for line in own if line["tag"] == "mean"} == {(1.0, 1)}
+    (run,) = pystematic.runs("output")
+    assert run.metrics("mean").value.tolist() == [0.25] * 3  # three samples of rank 0, one of rank 1
+    assert run.metrics("sum").value.tolist() == [1.0] * 3
+    summary = json.loads((run_dir / "summary.json").read_text())["metrics"]
+    assert (summary["mean"]["count"], summary["mean"]["last"]) == (3, 0.25)
+    rows = [line.split(",") for line in next(run_dir.rglob("*.csv")).read_text().splitlines()]
+    tag, value = rows[0].index("tag"), rows[0].index("value")
+    assert [float(row[value]) for row in rows[1:] if row[tag] == "mean"] == [0.25] * 3
+
+
+def test_log_records_come_to_the_log_of_their_rank_and_those_of_rank_0_to_the_console(
+    start: Any, working_dir: Path
+) -> None:
+    assert end_of(train(start, "log"), working_dir) == 0
+    for rank in (0, 1):
+        assert f"logged by rank {rank}" in log_of(working_dir, rank)
+        assert f"from C by rank {rank}" in Path("out.txt" if rank == 0 else run_log(working_dir, 1)).read_text()
+    console = Path("out.txt").read_text() + Path("err.txt").read_text()
+    assert "logged by rank 0" in console
+    assert "by rank 1" not in console
+
+
+def test_only_rank_0_shows_a_progress_bar(working_dir: Path) -> None:
+    """On a terminal; the bars of the others would overwrite it."""
+    program = write(working_dir)
+    code, shown = run_on_terminal(
+        program, "train", "--distributed", "--nproc-per-node", "2", "--how", "bar", cwd=working_dir
+    )
+    assert code == 0, shown
+    bars = [part for part in shown.decode().replace("\n", "\r").split("\r") if "4/4" in part]
+    assert bars
+    assert len({bar.split("|")[0] for bar in bars}) == 1
+    assert "4/4" not in log_of(working_dir, 1)
+
+
 # -- failures ----------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +358,19 @@ def test_a_process_that_all_wait_for_is_named_with_the_lines_of_both(start: Any,
     assert "rank 1 is here:\n" in said
     assert "time.sleep(0.1)" in said
     assert f"rank 0 waits in barrier ({where}) for this process, rank 1, which is here:" in log_of(working_dir, 1)
+
+
+def test_processes_in_different_collectives_are_named_with_both_lines(start: Any, working_dir: Path) -> None:
+    assert end_of(train(start, "different", "--collective-timeout", "4"), working_dir) == 1
+    program = working_dir / "prog.py"
+    lines = program.read_text().splitlines()
+    where = f"{program}:{1 + next(i for i, line in enumerate(lines) if 'context.broadcast if rank' in line)}"
+    said = Path("err.txt").read_text() + log_of(working_dir, 1)
+    assert re.search(
+        rf"rank 0 has waited 2 s in barrier \({re.escape(where)}\) for rank 1, which is in broadcast "
+        rf"\({re.escape(where)}\)",
+        said,
+    )
 
 
 # -- signals -----------------------------------------------------------------------------------------------------

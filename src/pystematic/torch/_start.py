@@ -38,7 +38,7 @@ def run_here(
     def start_all(active: ActiveRun) -> Any:
         return _start_all(active, request, plan, call, experiment)
 
-    starter = Place(world_size=plan.world_size)  # for the record; it is none of them
+    starter = Place(world_size=plan.world_size, local_world_size=plan.nproc, is_starter=True)
     return execute(_changed(request, place=starter), start_all, hooks, experiment=experiment)
 
 
