@@ -66,7 +66,7 @@ def test_what_is_damaged_is_not_written_over(working_dir: Path) -> None:
     run = Run(make_run(working_dir).path)
     run.dir.labels_file.write_text("{")
 
-    with pytest.raises(UsageError, match="the labels of .* are damaged"):
+    with pytest.raises(UsageError, match=r"the labels of .* are damaged"):
         add_tags(run, ["good"])
     assert run.dir.labels_file.read_text() == "{"
 
