@@ -2,6 +2,8 @@
 
 python digits.py                                     # what there is
 python digits.py train --learning-rate 0.01          # a minute at most on two CPU cores
+python digits.py train --distributed --nproc-per-node 2 --device cpu     # the same numbers
+python digits.py train --resume last                 # goes on where the last run was stopped
 python digits.py evaluate                            # the best model so far
 python digits.py data summary
 """
@@ -41,7 +43,7 @@ def train(parameters: Mapping[str, Any], context: pystematic.torch.Context) -> f
     context.train_loader = pystematic.torch.DataLoader(train_set, parameters["batch_size"], shuffle=True)
     context.validation_loader = pystematic.torch.DataLoader(validation_set, batch_size=256, loading_bar=False)
 
-    best = 0.0
+    context.best = 0.0
     for epoch in context.epochs(parameters["epochs"]):
         for images, labels in context.train_loader:
             scores = context.model(images)
@@ -56,10 +58,12 @@ def train(parameters: Mapping[str, Any], context: pystematic.torch.Context) -> f
         context.recorder.scalar("val/loss", val_loss)
         context.recorder.scalar("val/accuracy", accuracy)
         print(f"epoch {epoch}: validation loss {val_loss:.4f}, accuracy {accuracy:.4f}")
-        if accuracy > best:
-            best = accuracy
-            pystematic.torch.save_checkpoint(context.model.state_dict(), "best")
-    return best
+        if accuracy > context.best:
+            context.best = accuracy
+            if context.is_main:
+                pystematic.torch.save_checkpoint(context.model.state_dict(), "best")
+        context.save_checkpoint()
+    return context.best
 
 
 @pystematic.parameter(
@@ -135,14 +139,15 @@ def make_model() -> nn.Module:
 
 def validate(context: pystematic.torch.Context, loader: pystematic.torch.DataLoader) -> tuple[float, float]:
     """Return the mean loss and the accuracy of the context's model over all images of ``loader``."""
-    loss, correct, seen = 0.0, 0, 0
+    loss, accuracy = context.mean("validation/loss"), context.mean("validation/accuracy")
+    loss.reset()
+    accuracy.reset()
     with context.evaluating(context.model):
         for images, labels in loader:
             scores = context.model(images)
-            loss += float(cross_entropy(scores, labels, reduction="sum"))
-            correct += int((scores.argmax(dim=1) == labels).sum())
-            seen += len(labels)
-    return loss / seen, correct / seen
+            loss.update(cross_entropy(scores, labels), len(labels))
+            accuracy.update((scores.argmax(dim=1) == labels).float().mean(), len(labels))
+    return loss.compute(), accuracy.compute()
 
 
 if __name__ == "__main__":
