@@ -776,3 +776,10 @@ def test_scalars_that_are_no_dict_are_said_once_and_do_not_end_the_program(caplo
     assert messages(caplog) == [
         "recorder.scalars([1, 2]): expected a dict, {tag: value}. It is left out; the run goes on."
     ]
+
+
+def test_a_step_of_numpy_is_a_plain_number_in_the_state() -> None:
+    with Recorder("output") as recorder:
+        recorder.count = np.int64(7)
+
+        assert type(recorder.state_dict()["count"]) is int

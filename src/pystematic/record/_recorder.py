@@ -345,7 +345,7 @@ class Recorder:
 
     def state_dict(self) -> dict[str, int]:
         """Return what a checkpoint keeps: the step."""
-        return {"count": self.count}
+        return {"count": int(self.count)}  # of numpy it may be
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on at the step of a checkpoint."""
