@@ -780,6 +780,6 @@ def test_scalars_that_are_no_dict_are_said_once_and_do_not_end_the_program(caplo
 
 def test_a_step_of_numpy_is_a_plain_number_in_the_state() -> None:
     with Recorder("output") as recorder:
-        recorder.count = np.int64(7)
+        recorder.count = np.int64(7)  # type: ignore[assignment]
 
         assert type(recorder.state_dict()["count"]) is int
