@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import pathlib
 import time
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 LIMIT_S = 60.0
 
 
-class ExecutorCases:
+class ExecutorCases(abc.ABC):
     """Subclass it as ``TestMyExecutor`` and override `make_executor`. Needs pytest."""
 
+    @abc.abstractmethod
     def make_executor(self, experiment: Any, jobs: int) -> Executor:
         """Return a new executor for runs of ``experiment``, ``jobs`` at once."""
-        raise NotImplementedError
 
     # Of the executors of one test, which are closed at its end whatever happens.
     def setup_method(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import copy
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +11,15 @@ if TYPE_CHECKING:
     from pystematic.torch._strategy import Strategy
 
 
-class StrategyCases:
+class StrategyCases(abc.ABC):
     """Subclass it as ``TestMyStrategy`` and override `make_strategy`.
 
     ``world_size`` is 2 for the arithmetic, while the process group of the test has one process.
     """
 
+    @abc.abstractmethod
     def make_strategy(self, share: Share) -> Strategy:
         """Return a new strategy that asks ``share`` for the factor of gradients."""
-        raise NotImplementedError
 
     def _replicated(self, module: Any) -> tuple[Any, Share]:
         from pystematic.torch._share import Share  # the tests of other plug points need no torch
