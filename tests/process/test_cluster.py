@@ -22,7 +22,7 @@ LIMIT_S = 120
 pytestmark = pytest.mark.timeout(240)
 
 PROGRAM = """
-    import os, time
+    import os, threading
     import pystematic, torch
 
     @pystematic.parameter(name="how", type=str, default="return")
@@ -45,7 +45,7 @@ PROGRAM = """
                 if epoch == 3:
                     context.save_checkpoint()
                     open(f"looping-{context.rank}", "x").close()
-                time.sleep(0.01)
+                threading.Event().wait(0.01)  # so that the job is put back before the loop is through
 
     if __name__ == "__main__":
         pystematic.global_entrypoint()
