@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from environments import make_environment
 from equal_numbers.task import BATCH_SIZE, CASES, EPOCHS, SAMPLES, SETTINGS, Case
 
 PROGRAMS = Path(__file__).resolve().parent / "equal_numbers"
@@ -123,7 +123,7 @@ def measure_peer(peer: Peer, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield how far 2 x 32 are from 1 x 64 for each setting, in float64 with the MLP and SGD."""
     import torch
 
-    extra = make_environment(peer)
+    extra = make_environment(CACHE_DIR, f"equivalence-{peer.name}", peer.requirements)
     found = []
     for count in (1, 2):
         kept = folder / f"{peer.name}-{count}.pt"
@@ -135,20 +135,6 @@ def measure_peer(peer: Peer, folder: Path) -> Iterator[dict[str, Any]]:
         one, other = (Outcome(**outcomes[f"{accumulate} {shuffle}"]) for outcomes in found)
         order = "random" if shuffle else "of the data"
         yield {"library": peer.name, "order": order, "accumulate": accumulate, **differences(one, other)}
-
-
-def make_environment(peer: Peer) -> Path | None:
-    """Install what a library needs beside the project's environment into a cached folder, and return that."""
-    if not peer.requirements:
-        return None
-    folder = CACHE_DIR / f"equivalence-{peer.name}-python{sys.version_info[0]}.{sys.version_info[1]}"
-    if not (folder / ".ready").exists():
-        print(f"installing {peer.name} into {folder}", file=sys.stderr)
-        shutil.rmtree(folder, ignore_errors=True)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-qq", "install", "--target", str(folder)]
-        subprocess.run([*pip, *peer.requirements], check=True, stdout=sys.stderr)
-        (folder / ".ready").touch()
-    return folder
 
 
 def run_program(command: Sequence[str], extra: Path | None = None) -> None:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from environments import make_environment
+
 ROOT = Path(__file__).resolve().parent.parent
 CACHE_DIR = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pystematic-benchmarks"
 
@@ -287,20 +289,6 @@ def measure_reading(folder: Path) -> float:
 # -- the comparison ----------------------------------------------------------------------------------------------
 
 
-def make_environment(library: Library) -> Path | None:
-    """Install what a library needs beside the project's environment into a cached folder, and return that."""
-    if not library.requirements:
-        return None
-    folder = CACHE_DIR / f"recording-{library.name.replace(' ', '-')}-python{sys.version_info[0]}.{sys.version_info[1]}"
-    if not (folder / ".ready").exists():
-        print(f"installing {library.name} into {folder}", file=sys.stderr)
-        shutil.rmtree(folder, ignore_errors=True)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-qq", "install", "--target", str(folder)]
-        subprocess.run([*pip, *library.requirements], check=True, stdout=sys.stderr)
-        (folder / ".ready").touch()
-    return folder
-
-
 def measure_in_process(library: Library, extra: Path | None) -> dict[str, float]:
     """Measure a library in a process of its own."""
     folder = Path(tempfile.mkdtemp(prefix="recording-"))
@@ -343,7 +331,10 @@ def main() -> int:
     if not chosen:
         parser.error(f"--only takes {', '.join(by_name)}")
 
-    extras = {library.name: make_environment(library) for library in chosen}
+    names = {library.name: f"recording-{library.name.replace(' ', '-')}" for library in chosen}
+    extras = {
+        library.name: make_environment(CACHE_DIR, names[library.name], library.requirements) for library in chosen
+    }
     turns: dict[str, list[dict[str, float]]] = {library.name: [] for library in chosen}
     reading: list[float] = []
     with tempfile.TemporaryDirectory(prefix="recording-") as folder:
