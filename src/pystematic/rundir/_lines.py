@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Larger parts leave the caches of the processor, and are read more slowly.
-_READ_SIZE = 1 << 16
+_READ_SIZE = 1 << 15
 
 
 class LineFile:

@@ -99,13 +99,13 @@ def make_column(numbers: Sequence[Any]) -> Any:
 
 def _as_array(numbers: Sequence[Any]) -> array.array[Any] | None:
     """Return an array that holds numbers exactly, None where there is none."""
-    kinds = set(map(type, numbers))
     try:
-        if kinds == {int}:
-            return array.array("q", numbers)
-    except OverflowError:
+        return array.array("q" if numbers else "d", numbers)
+    except (TypeError, OverflowError):  # a float, or an integer that is too large
+        kinds = set(map(type, numbers))
+    if int in kinds and (kinds == {int} or not all(map(_is_exact_float, numbers))):
         return None
-    return None if int in kinds and not all(map(_is_exact_float, numbers)) else array.array("d", numbers)
+    return array.array("d", numbers)
 
 
 def _is_exact_float(number: float) -> bool:
