@@ -488,7 +488,9 @@ class _Plan:
                 return
             self._sizes.append(len(batch))
             begin, end = self._bounds(len(batch))
-            yield list(map(mark, batch[begin:end] or batch[:1]))
+            if end - begin < len(batch):
+                batch = batch[begin:end] or batch[:1]
+            yield list(map(mark, batch)) if self.with_epoch else batch
 
     def _mark(self, epoch: int) -> Callable[[Any], Any]:
         return (lambda index: (epoch, index)) if self.with_epoch else (lambda index: index)

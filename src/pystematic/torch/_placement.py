@@ -58,6 +58,8 @@ def move(obj: Any, device: torch.device | str) -> Any:
     Whatever else has a method ``to`` is asked for it. What holds nothing to be moved is returned as the same object.
     """
     if isinstance(obj, torch.Tensor):
+        if obj.device == device:
+            return obj
         # From pinned memory the copy runs beside the computation; from other memory the flag would not help.
         from_pinned = torch.device(device).type == "cuda" and obj.device.type == "cpu" and obj.is_pinned()
         return obj.to(device, non_blocking=from_pinned)
@@ -196,6 +198,8 @@ def check_device(name: str, obj: Any, device: torch.device) -> None:
 
 def optimizers_in(registered: Mapping[str, Any]) -> dict[str, torch.optim.Optimizer]:
     """Return the registered optimizers by their paths."""
+    if not any(isinstance(obj, (list, tuple, dict)) for obj in registered.values()):  # as in most programs
+        return {name: obj for name, obj in registered.items() if isinstance(obj, torch.optim.Optimizer)}
     return {path[1:]: item for path, item in walk(dict(registered), "") if isinstance(item, torch.optim.Optimizer)}
 
 

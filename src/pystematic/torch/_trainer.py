@@ -178,12 +178,11 @@ class Trainer:
         norm = None
         if self._scaler is not None:
             self._scaler.unscale_(optimizer)
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         if (correction := self.share.count_correction) != 1.0:
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            gradients = [parameter.grad for parameter in _parameters_of(optimizer) if parameter.grad is not None]
             torch._foreach_mul_(gradients, correction)
         if clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
+            norm = torch.nn.utils.clip_grad_norm_(_parameters_of(optimizer), clip)
         self._is_own_step, self._has_stepped = True, self._scaler is None
         try:
             if self._scaler is None:
@@ -252,6 +251,10 @@ class Trainer:
         """Return how many rows of ``value`` are samples of this process that count; None: all of them."""
         rows = value.shape[0] if isinstance(value, torch.Tensor) and value.dim() else None
         return 0 if self.share.repeated and rows == 1 else None
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 class Windows:
