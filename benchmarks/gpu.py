@@ -261,9 +261,10 @@ def check_checkpoint(folder: Path) -> Checked:
                 blocked.append(seconds_of(lambda turn=turn: context.save_checkpoint(f"t{turn}")))  # type: ignore[misc]
                 for parameter in model:
                     parameter.add_(1.0)  # at once: the copy must not see it
-            if turn == 0:
-                first = before
-        return {"plain": statistics.median(plain), "blocked": blocked, "first": first, "dir": context.output_dir}
+            manifest = Path(context.output_dir) / "checkpoints" / "manifest.json"
+            while not manifest.exists() or f'"t{turn}"' not in manifest.read_text():
+                time.sleep(0.01)  # the next one comes when this one is written, as in a training that computes
+        return {"plain": statistics.median(plain), "blocked": blocked, "first": before, "dir": context.output_dir}
 
     found = run_in_context(checkpoint, folder)
     saved = pystematic.torch.load_checkpoint(next(Path(found["dir"]).rglob("*t3*.pt")))

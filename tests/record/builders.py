@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -23,14 +24,19 @@ class Clock:
 
 def on_device(tensor: Any) -> Any:
     """Return a tensor that says it is on another device, of which a machine of the tests may have none."""
-    import torch
+    return tensor.as_subclass(_make_class())
+
+
+@functools.cache  # tensors of several classes cannot be stacked
+def _make_class() -> Any:
+    import torch  # many tests that import this need none
 
     class OnDevice(torch.Tensor):
         @property
         def is_cpu(self) -> bool:  # type: ignore[override]
             return False
 
-    return tensor.as_subclass(OnDevice)
+    return OnDevice
 
 
 def recorded(record: Callable[[Recorder], object]) -> list[rundir.Item]:

@@ -148,6 +148,42 @@ def test_a_tensor_of_a_device_that_is_changed_in_place_keeps_its_recorded_value(
     assert read_number(kept) == 1.0
 
 
+def test_tensors_of_a_device_are_read_in_one_go_for_each_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def refuse(tensor: object) -> float:
+        raise AssertionError("a tensor was read by itself")
+
+    written = [1.5, True, -7, math.nan, 2.5, 0.1]
+    kinds = [torch.float32, torch.bool, torch.int64, torch.float64, torch.float32, torch.bfloat16]
+    tensors = [
+        snapshot(on_device(torch.tensor([number], dtype=kind))) for number, kind in zip(written, kinds, strict=True)
+    ]
+    monkeypatch.setattr(torch.Tensor, "item", refuse)
+    batch, _ = read_batch([x for i, tensor in enumerate(tensors) for x in ("t", i, 0.0, tensor)], on_failure=refuse_all)
+
+    assert batch.steps == list(range(6))
+    assert batch.values[:3] == [1.5, 1, -7]
+    assert math.isnan(batch.values[3])
+    assert batch.values[4:] == [2.5, float(torch.tensor(0.1, dtype=torch.bfloat16))]
+
+
+def refuse_all(tag: object, error: Exception) -> None:
+    raise AssertionError(f"{tag} was not read: {error}")
+
+
+def test_a_tensor_of_a_device_that_is_no_number_costs_only_itself() -> None:
+    import torch
+
+    failed = []
+    values = [on_device(torch.tensor(number)) for number in (1.0, [1.0, 2.0], 3.0)]
+    batch, _ = read_batch(
+        [x for i, value in enumerate(values) for x in (f"t{i}", i, 0.0, value)], lambda tag, error: failed.append(tag)
+    )
+
+    assert (batch.tags, batch.values, failed) == (["t0", "t2"], [1.0, 3.0], ["t1"])
+
+
 def test_an_array_that_is_changed_in_place_keeps_its_recorded_value() -> None:
     array = np.array([1.0])
     kept = snapshot(array)

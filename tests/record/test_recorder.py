@@ -12,6 +12,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -291,13 +292,16 @@ def test_the_program_never_waits_for_a_tensor(monkeypatch: pytest.MonkeyPatch) -
     import torch
 
     waited: list[str] = []
-    item = torch.Tensor.item
 
-    def note(self: torch.Tensor) -> Any:
-        waited.append(threading.current_thread().name)
-        return item(self)
+    def noting(read: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], Any]:
+        def note(tensor: torch.Tensor) -> Any:
+            waited.append(threading.current_thread().name)
+            return read(tensor)
 
-    monkeypatch.setattr(torch.Tensor, "item", note)
+        return note
+
+    for name in ("item", "tolist"):
+        monkeypatch.setattr(torch.Tensor, name, noting(getattr(torch.Tensor, name)))
     with Recorder("output") as recorder:
         for _ in range(50):
             recorder.scalar("a", on_device(torch.tensor(1.0, requires_grad=True) * 2))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -189,6 +191,31 @@ def test_a_registered_module_computes_in_the_runs_precision_and_returns_full(
     context.model[0].register_forward_hook(lambda module, args, output: seen.append(output.dtype))
     assert context.model(torch.rand(2, 3)).dtype is torch.float32
     assert seen == [inside]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_compiled_module_is_one_graph_in_the_runs_precision(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = []
+
+    def compile(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=compile))
+    context = make_context(precision=precision, compile=True)
+    plain = make_net(torch.float32)
+    context.model = copy.deepcopy(plain)
+    inputs = torch.rand(2, 3)
+    output = context.model(inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        expected = plain(inputs).float()
+
+    assert len(graphs) == 1
+    assert output.dtype is torch.float32
+    assert torch.equal(output, expected)
+    assert list(context.model.state_dict()) == list(plain.state_dict())
+    assert not torch.is_autocast_enabled("cpu")
+    assert copy.deepcopy(context.model)(inputs).dtype is torch.float32  # in the program's own precision
 
 
 def test_autocast_computes_in_the_runs_precision() -> None:

@@ -120,6 +120,8 @@ def read_batch(
         )
         weights = taken if any(one is not None for one in taken) else None
         kinds.discard(WeightChange)
+    if not set(map(type, values)) <= _NUMBERS:
+        _read_devices(values)
     if (
         set(map(type, values)) <= _NUMBERS
         and set(map(type, steps)) <= {int}
@@ -138,6 +140,26 @@ def read_batch(
             column.append(field)
     tags, steps, times, values, taken = read_columns
     return ScalarBatch(tags, steps, times, values, None if weights is None else taken), weight
+
+
+def _read_devices(values: list[Any]) -> None:
+    """Put numbers in place of the tensors that lie on a device such as a GPU: all in one go, not one by one."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    found: dict[Any, list[int]] = {}
+    for i, value in enumerate(values):
+        if isinstance(value, torch.Tensor) and not value.is_cpu and value.numel() == 1:
+            found.setdefault((value.device, value.dtype), []).append(i)
+    for (device, _), places in found.items():
+        try:
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)  # the program may have computed them in a stream of its own
+            numbers = torch.stack([values[i].reshape(()) for i in places]).tolist()
+        except Exception:  # one of them cannot be read: each by itself says which
+            continue
+        for i, number in zip(places, numbers, strict=True):
+            values[i] = number
 
 
 def _take_weights(tags: list[Any], weight: float | None) -> tuple[list[float | None], float | None]:

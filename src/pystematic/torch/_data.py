@@ -24,7 +24,6 @@ from pystematic.errors import ExperimentError
 from pystematic.run import current
 from pystematic.torch._bound import begin_worker
 from pystematic.torch._placement import move
-from pystematic.torch._strategy import tensors_in
 from pystematic.torch._world import get_num_processes, get_rank, is_distributed, is_master
 
 if TYPE_CHECKING:
@@ -656,21 +655,38 @@ def _ahead(batches: Iterator[Any], device: torch.device | None) -> Iterator[Any]
         for batch in batches:
             yield move(batch, device)
         return
+    computing = torch.cuda.current_stream(device)
     copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    copied, used = torch.cuda.Event(), torch.cuda.Event()  # type: ignore[no-untyped-call]
     following: Any = None
     has_following = False
     for batch in itertools.chain(batches, [None]):
         ready, was_there = following, has_following
-        has_following = batch is not None
-        if has_following:
-            with torch.cuda.stream(copying):
-                following = move(batch, device)
         if was_there:
-            current = torch.cuda.current_stream(device)
-            current.wait_stream(copying)
-            for tensor in tensors_in(ready):
-                tensor.record_stream(current)
+            computing = torch.cuda.current_stream(device)
+            copied.wait(computing)
+        has_following = batch is not None
+        following = None
+        if has_following:
+            # What the program has asked for so far comes before the copy. So memory that a batch has left free, which
+            # the copy may get, is not written to while the batch is still computed with.
+            used.record(computing)
+            used.wait(copying)
+            following = _move_on(copying, batch, device, computing)
+            copied.record(copying)
+        if was_there:
             yield ready
+
+
+def _move_on(stream: torch.cuda.Stream, batch: Any, device: torch.device, back_to: torch.cuda.Stream) -> Any:
+    """Return a batch whose copying is put into ``stream``; a `with` block of torch's costs twice as much."""
+    current = torch.cuda.current_device()
+    torch.cuda.set_stream(stream)
+    try:
+        return move(batch, device)
+    finally:
+        torch.cuda.set_stream(back_to)
+        torch.cuda.set_device(current)  # that of a stream is made the current one
 
 
 def _limit() -> int | None:

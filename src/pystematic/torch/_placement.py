@@ -32,7 +32,7 @@ def find_device(parameters: Mapping[str, Any] | Parameters) -> torch.device:
     """
     wanted = str(parameters.get("device") or "auto")
     if wanted == "auto":
-        return torch.device("cuda" if parameters.get("cuda", True) and torch.cuda.is_available() else "cpu")
+        wanted = "cuda" if parameters.get("cuda", True) and torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(wanted)
     except RuntimeError as error:
@@ -46,6 +46,10 @@ def find_device(parameters: Mapping[str, Any] | Parameters) -> torch.device:
                 f"device is {wanted!r}, but torch {torch.__version__} sees {count or 'no'} GPU{'s' * (count > 1)} "
                 "here; use --device auto for a GPU if there is one, or --device cpu"
             )
+        if device.index is None:
+            # Spelled out, as it is in the device of each tensor, which programs compare with this one. Asking torch
+            # would begin to use the GPU, in a process that may still be forked.
+            device = torch.device("cuda", torch.cuda.current_device() if torch.cuda.is_initialized() else 0)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ExperimentError("device is 'mps', but torch sees no such device here; use --device auto or --device cpu")
     return device
@@ -60,9 +64,9 @@ def move(obj: Any, device: torch.device | str) -> Any:
     if isinstance(obj, torch.Tensor):
         if obj.device == device:
             return obj
-        # From pinned memory the copy runs beside the computation; from other memory the flag would not help.
-        from_pinned = torch.device(device).type == "cuda" and obj.device.type == "cpu" and obj.is_pinned()
-        return obj.to(device, non_blocking=from_pinned)
+        # To a GPU the copy runs beside the computation if the memory is pinned; other memory is read before it returns.
+        to_gpu = obj.is_cpu and torch.device(device).type == "cuda"
+        return obj.to(device, non_blocking=to_gpu)
     if obj is None or isinstance(obj, (str, bytes, int, float)):
         return obj
     if callable(getattr(obj, "to", None)) and not isinstance(obj, type):

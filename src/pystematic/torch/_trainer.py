@@ -111,7 +111,7 @@ class Trainer:
                 _synchronise_batchnorm(module)
             self._say_what_differs(module)
         self._modules.append(module)
-        if self._dtype is not None:
+        if self._dtype is not None and not self._compile:
             precision = _Precision(self)
             module.register_forward_pre_hook(BeforeForward(precision), with_kwargs=True)
             module.register_forward_hook(AfterForward(precision), always_call=True)
@@ -119,7 +119,8 @@ class Trainer:
             with self._noted(f"registering {where}"):
                 self._strategy.replicate(module, options)
         if self._compile:
-            module.compile()
+            # As module.compile() does, which torch leaves out of copies and files too.
+            module._compiled_call_impl = _CompiledCall(self, module)
 
     def _say_what_differs(self, module: torch.nn.Module) -> None:
         """Say once in which modules several processes cannot compute what one would."""
@@ -336,10 +337,35 @@ class _Precision:
     def after(self, output: Any) -> Any:
         if self._blocks:
             self._blocks.pop().__exit__(None, None, None)
-        # So that losses and metrics are computed in full precision.
-        return _placement.change_tensors(
-            output, lambda tensor: tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-        )
+        return _in_full_precision(output)
+
+
+class _CompiledCall:
+    """Calls one module compiled, in the run's precision.
+
+    The precision is set around what is compiled: a hook that does so would stand inside of it, and end its graph.
+    """
+
+    def __init__(self, trainer: Trainer, module: torch.nn.Module) -> None:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return module._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+        self._trainer = trainer
+        # Not the method itself, as module.compile() does: it is torch's own code, and so is the forward of a
+        # `Sequential`, and torch compiles a call only once it is in somebody else's.
+        self._compiled = torch.compile(call)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self._trainer.autocast() as block:
+            output = self._compiled(*args, **kwargs)
+        return output if block is None else _in_full_precision(output)
+
+
+def _in_full_precision(output: Any) -> Any:
+    """Return the output of a module such that losses and metrics are computed in full precision."""
+    return _placement.change_tensors(
+        output, lambda tensor: tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+    )
 
 
 def _make_comparison(parameters: Mapping[str, Any], rank: int, world_size: int) -> Comparison | None:
