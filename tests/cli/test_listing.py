@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pystematic import rundir
+from pystematic.rundir import format_time
 from pystematic.store import runs
 from tests.builders import make_run
 from tests.cli.builders import Ended, pystematic, run_on_terminal
@@ -164,12 +165,28 @@ def test_columns_as_json_are_named_as_they_were_asked_for(capsys: Capsys) -> Non
     assert json.loads(ended.out) == [{"params.lr": 0.2, "note": "", "params.nothing": None}]
 
 
-def test_times_are_local(capsys: Capsys) -> None:
+def test_times_are_local_for_people_and_utc_for_programs(capsys: Capsys) -> None:
     make_grid()
-    row = json.loads(pystematic(capsys, "ls", "--columns", "started,ended_at", "--output", "json").out)[0]
+    started, ended = moment(0), moment(1)
+    words = ["ls", "--columns", "started,ended_at,time", "--sort", "started_at", "--limit", "1"]
+    row = json.loads(pystematic(capsys, *words, "--output", "json").out)[0]
+    text = pystematic(capsys, *words).out
 
-    assert row["started"] == f"{moment(0).astimezone():%Y-%m-%d %H:%M:%S}"
-    assert row["ended_at"] == f"{moment(1).astimezone():%Y-%m-%d %H:%M:%S}"
+    assert row == {"started": format_time(started.timestamp()), "ended_at": format_time(ended.timestamp()), "time": 1.0}
+    assert text.splitlines()[1].split("  ") == [
+        f"{started.astimezone():%Y-%m-%d %H:%M:%S}",
+        f"{ended.astimezone():%Y-%m-%d %H:%M:%S}",
+        "1.0s",
+    ]
+
+
+def test_groups_by_a_time_show_it_as_such(capsys: Capsys) -> None:
+    make_grid()
+    words = ["ls", "--group-by", "started_at", "--limit", "1", "--sort", "started_at"]
+
+    assert f"{moment(0).astimezone():%Y-%m-%d %H:%M:%S}" in pystematic(capsys, *words).out
+    row = json.loads(pystematic(capsys, *words, "--output", "json").out)[0]
+    assert row["started_at"] == format_time(moment(0).timestamp())
 
 
 # -- groups ----------------------------------------------------------------------------------------------------------

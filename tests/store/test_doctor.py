@@ -97,6 +97,19 @@ def test_a_stale_summary_is_computed_anew(damage: Callable[[rundir.RunDir], obje
     assert Run(run_dir.path).summary == right
 
 
+def test_what_was_lost_stays_counted_in_a_summary_that_is_computed_anew(working_dir: Path) -> None:
+    run_dir = make_recorded(working_dir / "output", {"loss": [1.0]})
+    summary = {**rundir.summarize(run_dir), "dropped": 3, "dropped_items": 2, "files": {}}
+    rundir.write_document(run_dir.summary_file, summary)
+
+    repair = only().repair
+    assert repair is not None
+    repair()
+    written = rundir.read_document(run_dir.summary_file)
+    assert written is not None
+    assert (written["dropped"], written["dropped_items"]) == (3, 2)
+
+
 def test_torn_lines_are_told(working_dir: Path) -> None:
     run_dir = make_run(working_dir / "output")
     run_dir.metrics_file().write_text('{"tag":"a"\n{"tag":"a","st')

@@ -10,7 +10,7 @@ from pystematic._words import did_you_mean, format_duration
 from pystematic.cli._output import print_records, print_text
 from pystematic.cli._records import facts_line, local_time, record_of, runs_in, shown_path, table_width
 from pystematic.errors import NotFoundError, UsageError
-from pystematic.rundir import SYSTEM_PREFIX
+from pystematic.rundir import SYSTEM_PREFIX, format_time
 from pystematic.store import (
     MISSING,
     Runs,
@@ -66,7 +66,7 @@ def _list_once(options: Parameters) -> None:
     else:
         listed = _limited(options, chosen)
         if options["columns"] is not None:
-            rows, columns = chosen_columns(listed, options["columns"])
+            rows, columns = chosen_columns(listed, options["columns"], as_text=options["output"] == "text")
             print_rows(options, rows, columns, rows)
         elif options["output"] == "json":
             print_records("json", [record_of(run) for run in listed], [], [])
@@ -215,8 +215,10 @@ def is_metric(text: str) -> bool:
 # -- chosen columns --------------------------------------------------------------------------------------------------
 
 
-def chosen_columns(found: Runs, text: str) -> tuple[Rows, list[str]]:
+def chosen_columns(found: Runs, text: str, *, as_text: bool) -> tuple[Rows, list[str]]:
     """Return the rows of a table whose columns are named in ``text``, with commas between them.
+
+    Times are local ones for people (``as_text``), else of UTC; durations likewise 1h 2m, else seconds.
 
     Raises:
         UsageError: one is no field, parameter or metric.
@@ -225,13 +227,18 @@ def chosen_columns(found: Runs, text: str) -> tuple[Rows, list[str]]:
     names = _split(text)
     keys = {name: _key_of(name, found) for name in names}
     columns = found.columns(keys.values())
-    shown = {}
-    for name, key in keys.items():
-        values = columns[key]
-        if key in (("started_at",), ("ended_at",)):
-            values = [local_time(time) or None for time in values]
-        shown[name] = values
-    return _rows(shown), names
+    return _rows({name: _readable(key[0], columns[key], as_text=as_text) for name, key in keys.items()}), names
+
+
+def _readable(field: str, values: Sequence[Any], *, as_text: bool) -> list[Any]:
+    """Return the values of a column, those of a time or a duration as they are to be read."""
+    if field in ("started_at", "ended_at"):
+        spell = local_time if as_text else format_time
+    elif field == "duration" and as_text:
+        spell = format_duration
+    else:
+        return list(values)
+    return [None if value is None or value is MISSING else spell(value) for value in values]
 
 
 def _split(text: str) -> list[str]:
@@ -290,7 +297,13 @@ def _list_groups(options: Parameters, chosen: Runs) -> None:
     # The number of runs is "n", and a metric has no name of a key, so that none takes the place of another.
     keys = {name if name != "n" else field: field for name, field in fields.items()}
     spreads = {f"metrics.{name}" if name in {*keys, "n"} else name: values for name, values in spreads.items()}
-    heads = [{name: group.key[field] for name, field in keys.items()} | {"n": group.n} for group in groups]
+    as_text = options["output"] == "text"
+    columns_of_keys = {
+        name: _readable(field, [group.key[field] for group in groups], as_text=as_text) for name, field in keys.items()
+    }
+    heads = [
+        {name: values[i] for name, values in columns_of_keys.items()} | {"n": group.n} for i, group in enumerate(groups)
+    ]
     if options["output"] == "json":
         record = [
             {**head, "metrics": {name: _spread_record(values[i]) for name, values in spreads.items()}}

@@ -133,8 +133,10 @@ def _is_readable(summary: dict[str, Any]) -> bool:
 
 
 def _write_summary(run: Run, summary: dict[str, Any] | None) -> None:
-    dropped = (summary or {}).get("dropped")
-    document = rundir.summarize(run.path, dropped=dropped if isinstance(dropped, int) else 0)
+    document = rundir.summarize(run.path)
+    # What never came into the series cannot be counted in them.
+    known = {key: (summary or {}).get(key) for key in ("dropped", "dropped_items")}
+    document.update((key, count) for key, count in known.items() if isinstance(count, int))
     rundir.write_document(run.dir.summary_file, document)
 
 
