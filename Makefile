@@ -34,7 +34,7 @@ format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 
 benchmarks: $(VENV)/.ready-dev
-	for name in $(or $(ONLY),startup recording store equivalence); do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
+	for name in $(or $(ONLY),startup recording store equivalence distributed sweep); do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
 
 faults: $(VENV)/.ready-dev
 	$(BIN)/python faults/run.py $(or $(ARGS),--all)

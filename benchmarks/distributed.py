@@ -11,139 +11,173 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+from environments import make_environment
+
+Figures = Iterator[tuple[str, float, str]]
 
 TARGETS = {
     "launch, forked": 0.5,
     "launch, fresh": 1.0,
-    "steps, cnn": 0.98,
-    "steps, mlp": 0.90,
+    "steps, cnn, 1": 0.98,
+    "steps, cnn, 2": 0.98,
+    "steps, mlp, 1": 0.90,
+    "steps, mlp, 2": 0.90,
     "checkpoint, loop blocked first": 0.6,
     "checkpoint, loop blocked later": 0.35,
     "checkpoint, safe on disk": 3.0,
 }
 PARTS = ("launch", "steps", "checkpoint")
 
-LAUNCHED = """
-import sys, time, torch
-{busy}
-import pystematic
-
-@pystematic.experiment
-def train(parameters, context):
-    context.barrier()
-    print("JOINED", flush=True)
-
-if __name__ == "__main__":
-    train.cli()
-"""
-TORCHRUN = """
-import torch, torch.distributed as dist
-dist.init_process_group("gloo")
-dist.barrier()
-print("JOINED", flush=True)
-dist.destroy_process_group()
-"""
+PROGRAMS = Path(__file__).resolve().parent / "training_speed"
+CACHE_DIR = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pystematic-benchmarks"
+TURNS = 3
+LIMIT_S = 120.0
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
+# Without what the libraries ask for: another torch must not come along.
+REQUIREMENTS = {
+    "Accelerate": ("--no-deps", "accelerate==1.15.0", "huggingface_hub==0.36.0", "safetensors==0.8.0"),
+    "Fabric": ("--no-deps", "lightning-fabric==2.6.6", "lightning-utilities==0.15.3"),
+    "Ignite": ("--no-deps", "pytorch-ignite==0.5.3"),
+}
 
 
-def seconds_to_join(command: list[str], folder: Path) -> float:
-    """Return how long it takes until the first process is through its first collective."""
+@dataclass(frozen=True)
+class Contender:
+    """How the program of a library is started on ``count`` processes."""
+
+    name: str
+    words: Callable[[int], tuple[str, ...]]
+    library: str | None = None
+
+    def command(self, count: int) -> list[str]:
+        return [sys.executable, *self.words(count)]
+
+
+def _program(name: str) -> str:
+    return str(PROGRAMS / name)
+
+
+def _ours(*more: str) -> Callable[[int], tuple[str, ...]]:
+    """Return words that start our program, which takes a fork where it may."""
+
+    def words(count: int) -> tuple[str, ...]:
+        among = ("--no-distributed",) if count == 1 else ("--distributed", "--nproc-per-node", str(count))
+        return (_program("with_pystematic.py"), *among, "--device", "cpu", *more)
+
+    return words
+
+
+def _with_torch(count: int) -> tuple[str, ...]:
+    start = () if count == 1 else (*TORCHRUN, f"--nproc-per-node={count}")
+    return (*start, _program("with_torch.py"))
+
+
+def _with_accelerate(count: int) -> tuple[str, ...]:
+    launch = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(count), "--num_machines", "1")
+    more = ("--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1")
+    return ((*launch, *more) if count > 1 else ()) + (_program("with_accelerate.py"),)
+
+
+TORCH = Contender("torch", _with_torch)
+OURS = Contender("pystematic", _ours())
+CONTENDERS = (
+    TORCH,
+    OURS,
+    Contender("pystematic, seed_samples=True", _ours("--seed-samples")),
+    Contender("Accelerate", _with_accelerate, "Accelerate"),
+    Contender("Fabric", lambda count: (_program("with_fabric.py"), str(count)), "Fabric"),
+    Contender("Ignite", lambda count: (_program("with_ignite.py"), str(count)), "Ignite"),
+)
+# Leaves threads, which forbid a fork.
+BUSY = "import torch; torch.rand(400, 400) @ torch.rand(400, 400)"
+
+
+@dataclass
+class Told:
+    """What a program has told: the seconds until its first collective, and steps a second by model."""
+
+    joined_s: float
+    rates: dict[str, float]
+
+
+def run_program(contender: Contender, count: int, folder: Path, *, busy: bool = False) -> Told:
+    """Run the program of a library to its end, with one thread in each process."""
+    extra = None
+    if contender.library is not None:
+        # Installed once for both comparisons that use it.
+        name = "equivalence" if contender.library in ("Accelerate", "Fabric") else "distributed"
+        extra = make_environment(CACHE_DIR, f"{name}-{contender.library}", REQUIREMENTS[contender.library])
+    path = os.pathsep.join(filter(None, (None if extra is None else str(extra), os.environ.get("PYTHONPATH"))))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    command = contender.command(count)
+    if busy:
+        text = (PROGRAMS / "with_pystematic.py").read_text().replace("import torch\n", f"{BUSY}\n", 1)
+        command[1] = str(folder / "with_pystematic.py")
+        Path(command[1]).write_text(text)
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PROGRAMS), path)))
+        env.pop("OMP_NUM_THREADS")
     begun = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    took = next((time.perf_counter() - begun for line in process.stdout if "JOINED" in line), None)
-    process.communicate()
-    if took is None:
-        raise SystemExit(f"{' '.join(command)} did not join")
-    return took
+    with (folder / "errors").open("w+") as errors:
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=errors, text=True)
+        stop = threading.Timer(LIMIT_S, process.kill)
+        stop.start()
+        joined_s, rates = None, {}
+        assert process.stdout is not None
+        for line in process.stdout:
+            words = line.split()
+            if "JOINED" in words and joined_s is None:
+                joined_s = time.perf_counter() - begun
+            elif words[:1] == ["STEPS"]:
+                rates[words[1]] = float(words[2])
+        code = process.wait()
+        stop.cancel()
+        if code or not rates or (joined_s is None and contender is not TORCH):
+            errors.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed with {code}:\n{errors.read()[-3000:]}")
+    return Told(joined_s or 0.0, rates)
 
 
-def measure_launch(folder: Path) -> dict[str, float]:
-    busy = "torch.rand(400, 400) @ torch.rand(400, 400)  # leaves threads, which forbids a fork"
-    (folder / "forked.py").write_text(LAUNCHED.format(busy=""))
-    (folder / "fresh.py").write_text(LAUNCHED.format(busy=busy))
-    (folder / "torchrun.py").write_text(TORCHRUN)
-    ranks = ["--distributed", "--nproc-per-node", "2"]
-    commands = {
-        "torchrun": [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node=2",
-            "torchrun.py",
-        ],
-        "launch, forked": [sys.executable, "forked.py", *ranks],
-        "launch, fresh": [sys.executable, "fresh.py", *ranks],
-    }
-    times: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(3):  # in turns: what else the machine does meets all of them
-        for name, command in commands.items():
-            times[name].append(seconds_to_join(command, folder))
+def measure_launch(folder: Path) -> Figures:
+    """From the command to the first collective of two processes, in ratio to torchrun's."""
+    chosen: dict[str, tuple[Contender, bool]] = {"torch": (TORCH, False), "launch, forked": (OURS, False)}
+    chosen["launch, fresh"] = (OURS, True)
+    chosen |= {f"launch, {one.name}": (one, False) for one in CONTENDERS if one.library is not None}
+    times: dict[str, list[float]] = {name: [] for name in chosen}
+    for _ in range(TURNS):  # in turns: what else the machine does meets all of them
+        for name, (contender, busy) in chosen.items():
+            times[name].append(run_program(contender, 2, folder, busy=busy).joined_s)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    return {name: medians[name] / medians["torchrun"] for name in commands if name != "torchrun"}
+    yield "launch, torchrun takes", medians["torch"], "s"
+    for name in chosen:
+        if name != "torch":
+            yield name, medians[name] / medians["torch"], ""
 
 
-def measure_steps(folder: Path) -> dict[str, float]:
-    import torch
-    from torch import nn
-
-    import pystematic
-
-    torch.set_num_threads(1)
-
-    def make(name: str) -> tuple[nn.Module, torch.utils.data.TensorDataset]:
-        if name == "cnn":
-            model = nn.Sequential(
-                nn.Conv2d(1, 16, 3), nn.GELU(), nn.Conv2d(16, 16, 3), nn.Flatten(), nn.Linear(2304, 10)
-            )
-            return model, torch.utils.data.TensorDataset(torch.rand(6400, 1, 16, 16), torch.randint(10, (6400,)))
-        model = nn.Sequential(nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 256), nn.GELU(), nn.Linear(256, 10))
-        return model, torch.utils.data.TensorDataset(torch.rand(19200, 64), torch.randint(10, (19200,)))
-
-    def raw(name: str) -> float:
-        model, data = make(name)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-        loader = torch.utils.data.DataLoader(data, batch_size=64, shuffle=True)
-        begun = time.perf_counter()
-        for inputs, labels in loader:
-            loss = nn.functional.cross_entropy(model(inputs), labels)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        return len(loader) / (time.perf_counter() - begun)
-
-    @pystematic.parameter(name="model", type=str, default="cnn")
-    @pystematic.experiment(name="steps")
-    def ours(parameters: object, context: object) -> float:
-        model, data = make(parameters["model"])  # type: ignore[index]
-        context.model = model  # type: ignore[attr-defined]
-        context.optimizer = torch.optim.SGD(model.parameters(), lr=0.01)  # type: ignore[attr-defined]
-        loader = pystematic.torch.DataLoader(data, batch_size=64, shuffle=True, seed_samples=False)
-        context.loader = loader  # type: ignore[attr-defined]
-        begun = time.perf_counter()
-        for inputs, labels in loader:
-            loss = nn.functional.cross_entropy(context.model(inputs), labels)  # type: ignore[attr-defined]
-            context.backward(loss)  # type: ignore[attr-defined]
-            context.step()  # type: ignore[attr-defined]
-            context.recorder.scalar("loss", loss)  # type: ignore[attr-defined]
-            context.recorder.step()  # type: ignore[attr-defined]
-        return len(loader) / (time.perf_counter() - begun)
-
-    found = {}
-    for name in ("cnn", "mlp"):
-        ratios = []
-        for _ in range(3):
-            theirs = raw(name)
-            run = ours.run({"model": name, "output_dir": str(folder), "device": "cpu", "capture": "off"})
-            ratios.append(float(run.result) / theirs)
-        found[f"steps, {name}"] = statistics.median(ratios)
-    return found
+def measure_steps(folder: Path) -> Figures:
+    """Steps a second, in ratio to the raw loop of torch; with DDP under torchrun for two processes."""
+    for count in (1, 2):
+        rates: dict[str, dict[str, list[float]]] = {one.name: {} for one in CONTENDERS}
+        for _ in range(TURNS):
+            for one in CONTENDERS:
+                for model, rate in run_program(one, count, folder).rates.items():
+                    rates[one.name].setdefault(model, []).append(rate)
+        for model in ("cnn", "mlp"):
+            medians = {name: statistics.median(found[model]) for name, found in rates.items()}
+            yield f"steps, {model}, {count}: torch takes", 1000 / medians["torch"], "ms"
+            for one in CONTENDERS:
+                if one is not TORCH:
+                    name = f"steps, {model}, {count}"
+                    yield name if one is OURS else f"{name}, {one.name}", medians[one.name] / medians["torch"], ""
 
 
-def measure_checkpoint(folder: Path) -> dict[str, float]:
+def measure_checkpoint(folder: Path) -> Figures:
+    """What a checkpoint of 400 MB costs, in ratio to torch.save."""
     import torch
 
     from pystematic import rundir
@@ -169,11 +203,10 @@ def measure_checkpoint(folder: Path) -> dict[str, float]:
         blocked.append(time.perf_counter() - begun)
         saver.wait()
         safe.append(time.perf_counter() - begun)
-    return {
-        "checkpoint, loop blocked first": blocked[0] / theirs,
-        "checkpoint, loop blocked later": statistics.median(blocked[1:]) / theirs,
-        "checkpoint, safe on disk": statistics.median(safe) / theirs,
-    }
+    yield "checkpoint, torch.save takes", theirs, "s"
+    yield "checkpoint, loop blocked first", blocked[0] / theirs, ""
+    yield "checkpoint, loop blocked later", statistics.median(blocked[1:]) / theirs, ""
+    yield "checkpoint, safe on disk", statistics.median(safe) / theirs, ""
 
 
 def main() -> int:
@@ -182,11 +215,14 @@ def main() -> int:
     for part in parts:
         with tempfile.TemporaryDirectory() as folder:
             os.sync()  # what others have left to write is not ours to pay
-            for name, ratio in globals()[f"measure_{part}"](Path(folder)).items():
-                target = TARGETS[name]
-                is_met = ratio >= target if name.startswith("steps") else ratio <= target
-                missed += not is_met
-                print(f"{name:32}{ratio:8.2f}   target {target:.2f}   {'ok' if is_met else 'MISSED'}", flush=True)
+            for name, figure, unit in globals()[f"measure_{part}"](Path(folder)):
+                target = TARGETS.get(name)
+                told = ""
+                if target is not None:
+                    is_met = figure >= target if name.startswith("steps") else figure <= target
+                    missed += not is_met
+                    told = f"target {target:.2f}   {'ok' if is_met else 'MISSED'}"
+                print(f"{name:48}{figure:8.2f} {unit:3} {told}".rstrip(), flush=True)
     return int(missed > 0)
 
 
