@@ -34,7 +34,8 @@ format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 
 benchmarks: $(VENV)/.ready-dev
-	for name in $(or $(ONLY),startup recording store equivalence distributed sweep); do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
+	code=0; for name in $(or $(ONLY),startup recording store equivalence distributed sweep); do \
+		$(BIN)/python benchmarks/$$name.py $(ARGS) || code=$$?; done; exit $$code
 
 faults: $(VENV)/.ready-dev
 	$(BIN)/python faults/run.py $(or $(ARGS),--all)
