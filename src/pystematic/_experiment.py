@@ -312,10 +312,10 @@ class Experiment:
                 check_device(parameters)
             except UsageError as error:
                 problems += error.problems
-        limit = parameters.get("limit_batches")
-        if isinstance(limit, int) and limit < 1:
-            source = parameters.source_of("limit_batches")
-            problems.append(f"limit_batches is {limit} ({source}): give at least 1")
+        for name in ("limit_batches", "keep_last"):
+            number = parameters.get(name)
+            if isinstance(number, int) and number < 1:
+                problems.append(f"{name} is {number} ({parameters.source_of(name)}): give at least 1")
         if parameters.get("recorders"):
             from pystematic.record import check_backends  # looks for packages, which takes a while
 

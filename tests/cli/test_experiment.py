@@ -222,6 +222,11 @@ def test_no_batch_at_all_is_refused(capsys: Capsys) -> None:
     )
 
 
+def test_no_checkpoint_at_all_is_refused(capsys: Capsys) -> None:
+    define_train()
+    assert program(capsys, "train", "--keep-last", "0") == usage_error("keep_last is 0 (command line): give at least 1")
+
+
 def test_without_exit_on_error_all_problems_are_raised(capsys: Capsys) -> None:
     train = define_train()
     with pytest.raises(pystematic.core.Error) as caught:

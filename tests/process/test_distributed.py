@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 
 import pystematic
 from tests.builders import wait_until, write_program
@@ -275,7 +276,7 @@ def test_a_lone_rank_variable_changes_nothing(start: Any, working_dir: Path) -> 
 
 
 def test_each_rank_records_and_backends_and_summary_have_the_merged_series(start: Any, working_dir: Path) -> None:
-    assert end_of(train(start, "record", "--recorders", "csv"), working_dir) == 0
+    assert end_of(train(start, "record", "--recorders", "csv,tensorboard"), working_dir) == 0
     (run_dir,) = working_dir.glob("output/train/*")
     own = [json.loads(line) for line in (run_dir / "metrics.rank-1.jsonl").read_text().splitlines()]
     assert {(line["value"], line["weight"]) for line in own if line["tag"] == "mean"} == {(1.0, 1)}
@@ -287,6 +288,9 @@ def test_each_rank_records_and_backends_and_summary_have_the_merged_series(start
     rows = [line.split(",") for line in next(run_dir.rglob("*.csv")).read_text().splitlines()]
     tag, value = rows[0].index("tag"), rows[0].index("value")
     assert [float(row[value]) for row in rows[1:] if row[tag] == "mean"] == [0.25] * 3
+    events = event_accumulator.EventAccumulator(str(run_dir / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("mean")] == [(0, 0.25), (1, 0.25), (2, 0.25)]
 
 
 def test_log_records_come_to_the_log_of_their_rank_and_those_of_rank_0_to_the_console(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import pystematic
 from tests.builders import run_python, write_program
 
 pytestmark = [
@@ -127,7 +128,59 @@ def test_loss_and_weights_are_those_of_one_process_in_float32(found: dict[int, A
     assert largest_difference(alone["weights"], together["weights"]) < 1e-5
 
 
-def test_the_model_has_learnt_something(found: dict[int, Any]) -> None:
+def test_the_model_is_trained_in_as_many_steps_as_there_are_batches(found: dict[int, Any]) -> None:
     for name in CASES:
         losses = found[1][f"f64-{name}"]["losses"]
+        assert len(losses) == 6  # of two epochs of 64, 64 and 22 samples
         assert losses[-1] != losses[0]
+
+
+PRECISE = """
+    import json
+    import torch
+    from torch import nn
+    import pystematic
+
+    @pystematic.experiment
+    def main(parameters, context):
+        generator = torch.Generator().manual_seed(3)
+        inputs = torch.rand(150, 16, generator=generator)
+        data = torch.utils.data.TensorDataset(inputs, inputs[:, :5].argmax(1))
+        context.model = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 5))
+        context.optimizer = torch.optim.SGD(context.model.parameters(), lr=0.5)
+        context.loader = pystematic.torch.DataLoader(data, batch_size=64, shuffle=True, random_seed=5)
+        losses = []
+        for epoch in context.epochs(8):
+            for images, labels in context.loader:
+                loss = nn.functional.cross_entropy(context.model(images), labels)
+                context.backward(loss)
+                context.step(clip=1.0)
+                context.recorder.scalar("loss", loss)
+                context.recorder.step()
+        weights = torch.cat([p.detach().flatten() for p in context.model.parameters()])
+        of_ranks = context.gather(weights[None])
+        if context.is_main:
+            with open("found.json", "w") as file:
+                json.dump({"equal": bool((of_ranks == of_ranks[0]).all()), "type": str(weights.dtype)}, file)
+
+    if __name__ == "__main__":
+        main.cli()
+"""
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_processes_train_in_half_precision_as_one_does(tmp_path: Path, precision: str) -> None:
+    program = write_program(tmp_path, PRECISE)
+    series = {}
+    for count in (1, 2):
+        ranks = [] if count == 1 else ["--distributed", "--nproc-per-node", str(count)]
+        words = ["--random-seed", "1", "--precision", precision, "--output-dir", str(count), *ranks]
+        done = run_python(program, *words, cwd=tmp_path, timeout_s=120)
+        assert done.returncode == 0, done.stderr
+        [run] = pystematic.runs(tmp_path / str(count))
+        series[count] = run.metrics("loss").value.tolist()
+    assert json.loads((tmp_path / "found.json").read_text()) == {"equal": True, "type": "torch.float32"}
+    assert len(series[1]) == 24
+    assert series[1][-1] < 0.9 * series[1][0]
+    # Three digits are what is left of a loss in such a precision.
+    assert series[2] == pytest.approx(series[1], rel=0.02)

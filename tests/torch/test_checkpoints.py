@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn import preprocessing
 from torch.optim import lr_scheduler
 
 import pystematic
@@ -270,6 +271,35 @@ def test_an_estimator_whose_attributes_are_plain_goes_on() -> None:
     with pytest.raises(Killed):
         run_of(first)
     assert run_of(second, resume="last") == ([9.0, 9.0], 3)
+
+
+@pytest.mark.parametrize("make", [preprocessing.StandardScaler, preprocessing.MinMaxScaler])
+def test_an_estimator_of_scikit_learn_goes_on_as_if_it_had_not_been_stopped(make: Callable[[], Any]) -> None:
+    inputs = np.random.default_rng(0).random((80, 3))
+
+    def main(context: Any) -> dict[str, Any]:
+        context.estimator = make()
+        for epoch in context.epochs(4):
+            batch = inputs[20 * epoch : 20 * epoch + 20]
+            context.estimator.partial_fit(batch)
+            context.save_checkpoint()
+            if context.recorder.count == 1:
+                raise Killed
+            context.recorder.step()
+        return {name: value for name, value in vars(context.estimator).items() if name.endswith("_")}
+
+    def whole(context: Any) -> dict[str, Any]:
+        context.recorder.count = 10
+        return main(context)
+
+    expected = run_of(whole)
+    with pytest.raises(Killed):
+        run_of(main)
+    found = run_of(whole, resume="last")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert type(found[name]) is type(value)
+        assert np.array_equal(found[name], value)
 
 
 def test_what_only_code_could_read_back_is_said_once_and_left_out(

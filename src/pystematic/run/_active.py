@@ -151,6 +151,11 @@ class ActiveRun:
         """Make a new lock in a forked child: another thread of the parent may hold the old one."""
         self._recorder_lock = threading.Lock()
 
+    def flush_recorder(self) -> None:
+        """Have all that was recorded so far in the files, where others read it."""
+        if self._recorder is not None:
+            self._recorder.flush()
+
     def close_recorder(self, status: str | None = None) -> None:
         """Write what is recorded; ``status`` says how the run ended."""
         if self._recorder is not None:

@@ -279,7 +279,14 @@ def _join(request: RunRequest, plan: Plan, call: Callable[[ActiveRun], Any], hoo
         def asked() -> BaseException | None:
             return None if active.stop.asked is None else active.stop.asked.exception(is_agreed=False)
 
-        return call_among_others(lambda: call(active), store, plan.rank, plan.world_size, limit_s, asked)
+        def call_and_write() -> Any:
+            result = call(active)
+            if plan.rank:
+                # Rank 0 sums up what all have recorded as soon as it hears that all have ended.
+                active.flush_recorder()
+            return result
+
+        return call_among_others(call_and_write, store, plan.rank, plan.world_size, limit_s, asked)
 
     agreeing = _in_agreement(in_step, meeting)
     if plan.rank == 0:

@@ -20,6 +20,8 @@ _SCALARS = (type(None), bool, int, float, complex, str)
 _PLAIN = (*_SCALARS, bytes)
 # Marks an array inside of a state, where torch's file format has only tensors.
 _ARRAY = "$array"
+# Marks a number of numpy, as its type and the number of Python: programs ask such for its shape.
+_NUMBER = "$number"
 _DEEPEST = 90  # levels of lists and dicts; the codec of files writes a hundred
 
 
@@ -66,7 +68,14 @@ def take_state(obj: Any) -> Any:
 
 
 def _take_item(obj: Any) -> Any:
-    return {_ARRAY: _pack_array(obj)} if _is_numpy(obj) and obj.ndim else take_state(obj)
+    return _pack_numpy(obj) if _is_numpy(obj) else take_state(obj)
+
+
+def _pack_numpy(obj: Any) -> dict[str, Any]:
+    """Return an array or a number of numpy, which stands in something else, with its mark."""
+    if obj.ndim:
+        return {_ARRAY: _pack_array(obj)}
+    return {_NUMBER: [obj.dtype.str, obj.item()]}
 
 
 def _pack_array(array: Any) -> Any:
@@ -78,7 +87,7 @@ def _pack_array(array: Any) -> Any:
 def _pack(state: Any) -> Any:
     """Return what an object gave as its state, with each array in it marked."""
     if _is_numpy(state):
-        return {_ARRAY: _pack_array(state)} if state.ndim else state.item()
+        return _pack_numpy(state)
     if type(state) is dict:
         return {key: _pack(value) for key, value in state.items()}
     if type(state) is list:
@@ -90,6 +99,8 @@ def _unpack(state: Any) -> Any:
     if type(state) is dict:
         if state.keys() == {_ARRAY}:
             return _to_array(state[_ARRAY])
+        if state.keys() == {_NUMBER}:
+            return _to_number(*state[_NUMBER])
         return {key: _unpack(value) for key, value in state.items()}
     if type(state) is list:
         return [_unpack(item) for item in state]
@@ -98,6 +109,12 @@ def _unpack(state: Any) -> Any:
 
 def _to_array(value: Any) -> Any:
     return value.detach().cpu().numpy().copy() if _is_tensor(value) else value.copy()
+
+
+def _to_number(kind: str, number: float) -> Any:
+    import numpy  # where the number comes from
+
+    return numpy.dtype(kind).type(number)
 
 
 def find_foreign(state: Any, path: str = "", depth: int = 0) -> str | None:
