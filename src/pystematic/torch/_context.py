@@ -38,7 +38,8 @@ class Context(BaseContext):
             context.step()
 
     Batches of a `pystematic.torch.DataLoader` that is registered come on the device. A plain
-    ``torch.utils.data.DataLoader`` is registered as it is: its batches are not moved.
+    ``torch.utils.data.DataLoader`` is rebuilt as one in a run, and one line says so; in a context of your own it stays
+    as it is, and its batches are not moved.
     """
 
     __slots__ = ("_checkpoints", "_device", "_trainer", "_unplaced", "_unsaved")

@@ -279,8 +279,8 @@ class DataLoader:
                         if training:
                             share.hand_out(self._name, local, total)
                             self._has_trained = True
+                    bar.advance()  # not after it: whoever takes the last batch of a window asks for no other one
                     yield batch
-                    bar.advance()
                     if training and share is not None:
                         share.end_batch()
         finally:
