@@ -2,7 +2,7 @@
 
 ``scripts/api_types.py`` writes `frontend/src/api/schema.ts` from it. Knows no server and no store.
 
-A run is named by the path of its directory relative to the folder of the page, such as ``train/2026-01-02_03-04-05_abc``;
+A run is named by the path of its directory relative to the page's folder, such as ``train/2026-01-02_03-04-05_abcdef``;
 in an address it is one segment, percent-encoded. Times are seconds since 1970. What JSON has no number for is a
 `Special`. A column is named by the text that filters and sort keys take for it, such as ``metrics['val/loss'].last``.
 """
