@@ -288,8 +288,29 @@ export interface LogFile {
   size_bytes: number;
 }
 
+/** Tags and notes of a run: all tags; the note written later. The ``given`` ones are parameters, and stay. */
+export interface RunLabels {
+  tags: string[];
+  given_tags: string[];
+  note: string;
+  given_note: string;
+}
+
+/** The labels of a run after a change. */
+export interface Labels {
+  tags: string[];
+  given_tags: string[];
+  note: string;
+  given_note: string;
+  id: string;
+}
+
 /** All of one run but its log, patch and media. */
 export interface RunPage {
+  tags: string[];
+  given_tags: string[];
+  note: string;
+  given_note: string;
   id: string;
   run_id: string;
   experiment: string;
@@ -309,10 +330,6 @@ export interface RunPage {
   metrics: Metric[];
   dropped: number;
   damaged_lines: number;
-  tags: string[];
-  given_tags: string[];
-  note: string;
-  given_note: string;
   attempts: (Record<string, unknown>)[];
   code: Record<string, unknown>;
   environment: Record<string, unknown>;
@@ -398,15 +415,6 @@ export interface Media {
 export interface LabelsRequest {
   tags?: string[];
   note?: string;
-}
-
-/** The labels of a run; the ``given`` ones are parameters and stay. */
-export interface Labels {
-  id: string;
-  tags: string[];
-  given_tags: string[];
-  note: string;
-  given_note: string;
 }
 
 /** A sweep in the list. ``counts`` are of its runs, by status. */

@@ -346,7 +346,22 @@ class LogFile(TypedDict):
     size_bytes: int
 
 
-class RunPage(TypedDict):
+class RunLabels(TypedDict):
+    """Tags and notes of a run: all tags; the note written later. The ``given`` ones are parameters, and stay."""
+
+    tags: list[str]
+    given_tags: list[str]
+    note: str
+    given_note: str
+
+
+class Labels(RunLabels):
+    """The labels of a run after a change."""
+
+    id: str
+
+
+class RunPage(RunLabels):
     """All of one run but its log, patch and media."""
 
     id: str
@@ -368,10 +383,6 @@ class RunPage(TypedDict):
     metrics: list[Metric]
     dropped: int
     damaged_lines: int
-    tags: list[str]
-    given_tags: list[str]
-    note: str
-    given_note: str
     attempts: list[dict[str, Json]]
     code: dict[str, Json]
     environment: dict[str, Json]
@@ -463,16 +474,6 @@ class LabelsRequest(TypedDict):
 
     tags: NotRequired[list[str]]
     note: NotRequired[str]
-
-
-class Labels(TypedDict):
-    """The labels of a run; the ``given`` ones are parameters and stay."""
-
-    id: str
-    tags: list[str]
-    given_tags: list[str]
-    note: str
-    given_note: str
 
 
 # -- sweeps ----------------------------------------------------------------------------------------------------------
