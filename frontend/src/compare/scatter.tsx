@@ -1,0 +1,85 @@
+// A point for each run: any two columns, and a third by colour (and by shape where it has categories).
+import { useRef } from "preact/hooks";
+import type { Row } from "../api/schema";
+import { formatValue } from "../api/values";
+import { update } from "../state/address";
+import { formatNumber, shortId } from "../state/format";
+import { markOf } from "../state/marks";
+import { rampColor, shares, type Axis } from "./axes";
+import { palette, tooltip, useChart, type ChartOption } from "./echarts";
+
+const SYMBOLS = { circle: "circle", square: "rect", triangle: "triangle", diamond: "diamond" } as const;
+const CATEGORY_SYMBOLS = ["circle", "rect", "triangle", "diamond", "pin", "arrow"];
+
+export interface ScatterProps {
+  x: Axis;
+  y: Axis;
+  color: Axis | null;
+  rows: readonly Row[];
+  dark: boolean;
+}
+
+export function Scatter(props: ScatterProps) {
+  const { x, y, color, rows, dark } = props;
+  const frame = useRef<HTMLDivElement>(null);
+  const newest = useRef(props);
+  newest.current = props;
+  const key = JSON.stringify([[x, y, color].map((axis) => axis && [axis.column.name, axis.places, axis.categories]), rows.map((row) => row.id), dark]);
+  useChart(frame, toOption(props), key, (chart) => {
+    chart.on("click", (event) => {
+      const id = newest.current.rows[Number((event.data as { row?: number } | undefined)?.row ?? -1)]?.id;
+      if (id) update({ view: "run", item: id, tab: "" });
+    });
+  });
+  const label = `${y.column.label} over ${x.column.label} of ${rows.length} runs${color ? `, coloured by ${color.column.label}` : ""}`;
+  return <div class="scatter" ref={frame} role="img" aria-label={label} />;
+}
+
+function toOption({ x, y, color, rows, dark }: ScatterProps): ChartOption {
+  const { ink, quiet, line, surface } = palette(dark);
+  const colors = color ? shares(color) : null;
+  const axis = (of: Axis, vertical: boolean): object => ({
+    type: of.kind,
+    name: of.column.label,
+    nameLocation: vertical ? "end" : "middle",
+    nameGap: vertical ? 14 : 28,
+    nameTextStyle: { color: ink, fontSize: 12, align: vertical ? "left" : "center" },
+    scale: true,
+    data: of.kind === "category" ? of.categories : undefined,
+    axisLine: { lineStyle: { color: line } },
+    axisLabel: { color: quiet, fontSize: 11, ...(of.kind === "category" ? {} : { formatter: formatNumber }) },
+    splitLine: { lineStyle: { color: line, opacity: 0.4 } },
+  });
+  const data = rows.flatMap((row, at) => {
+    const [left, top] = [x.places[at], y.places[at]];
+    if (left === null || top === null || left === undefined || top === undefined) return [];
+    const mark = markOf(row.id ?? "");
+    const share = colors?.[at];
+    const category = color?.kind === "category" ? (color.places[at] ?? 0) : null;
+    const symbol = category === null ? (color ? "circle" : SYMBOLS[mark.shape]) : CATEGORY_SYMBOLS[category % CATEGORY_SYMBOLS.length];
+    const fill = !color ? mark.color : share === null || share === undefined ? quiet : rampColor(share, dark);
+    return [{ value: [left, top], row: at, symbol, itemStyle: { color: fill, borderColor: surface, borderWidth: 0.5 } }];
+  });
+  return {
+    animation: false,
+    grid: { left: 74, right: 24, top: 34, bottom: 46 },
+    tooltip: {
+      ...tooltip(dark),
+      formatter: (event: unknown) => {
+        const at = (event as { data: { row: number } }).data.row;
+        const lines = [x, y, color].flatMap((of) => (of ? [`${of.column.label}: ${placeText(of, at)}`] : []));
+        return [shortId(rows[at]?.id ?? ""), ...lines].join("\n");
+      },
+    },
+    xAxis: axis(x, false),
+    yAxis: axis(y, true),
+    series: { type: "scatter", symbolSize: rows.length > 500 ? 7 : 11, data },
+    // The library's own types have no axes among the parts that one chooses.
+  } as unknown as ChartOption;
+}
+
+function placeText(axis: Axis, at: number): string {
+  const place = axis.places[at];
+  if (place === null || place === undefined) return "";
+  return axis.kind === "category" ? (axis.categories[place] ?? "") : formatValue(place, axis.column.type);
+}

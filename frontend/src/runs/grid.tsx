@@ -1,0 +1,325 @@
+// The table: as many rows and columns as are in sight, however many there are.
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Column, Row } from "../api/schema";
+import { Swatch } from "../parts/basic";
+import { useSize } from "../parts/element_size";
+import { useVirtualRows } from "../parts/use_virtual";
+import { addressOf, page, update } from "../state/address";
+import { shortId } from "../state/format";
+import { useKeys } from "../state/keys";
+import { Cell, isRight } from "./cell";
+import { defaultWidth, move, useLayout, type GridHeader } from "./layout";
+import type { RowWindow } from "./row_window";
+import { setSelected, toggleSelected } from "./selection";
+
+const ROW_PX = 30;
+const HEADER_PX = 34;
+const LEAD_PX = 264;
+const MARGIN_PX = 300;
+
+export interface GridProps {
+  rows: RowWindow;
+  columns: Column[];
+  edit?: (row: Row) => void;
+  grouped: boolean;
+  label: string;
+}
+
+interface Placed {
+  column: Column;
+  header: GridHeader;
+  left: number;
+  width: number;
+}
+
+export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
+  const scroller = useRef<HTMLDivElement>(null);
+  const virtual = useVirtualRows(scroller, rows.matching, ROW_PX, HEADER_PX);
+  const { width } = useSize(scroller);
+  const [scrollLeft, setScrollLeft] = useState(0);
+  const [active, setActive] = useState(-1);
+  const anchor = useRef(-1);
+  const layout = useLayout(columns);
+  const byName = new Map(columns.map((column) => [column.name, column]));
+  const places = new Map(rows.columns.map((column, at) => [column.name, at]));
+  const headers = new Map(layout.getFlatHeaders().map((header) => [header.column.id, header]));
+  const place = (ids: string[], from: number): Placed[] => {
+    let left = from;
+    return ids.flatMap((id) => {
+      const column = byName.get(id);
+      const header = headers.get(id);
+      if (!column || !header) return [];
+      const placed = { column, header, left, width: header.column.getSize() };
+      left += placed.width;
+      return [placed];
+    });
+  };
+  const pinned = place(layout.getLeftLeafColumns().map((column) => column.id), LEAD_PX);
+  const edge = endOf(pinned, LEAD_PX);
+  const others = place(layout.getCenterLeafColumns().map((column) => column.id), edge);
+  const totalWidth = endOf(others, edge);
+  const inSight = others.filter(
+    (cell) => cell.left + cell.width > scrollLeft - MARGIN_PX && cell.left < scrollLeft + (width || 1600) + MARGIN_PX,
+  );
+
+  const first = virtual.items[0]?.index ?? 0;
+  const last = virtual.items.at(-1)?.index ?? 0;
+  useEffect(() => rows.see(first, last), [first, last, rows.matching, rows.stale]);
+
+  const choose = (at: number, range: boolean): void => {
+    const row = rows.row(at);
+    if (!row) return;
+    if (range && anchor.current >= 0) {
+      const [from, to] = [Math.min(anchor.current, at), Math.max(anchor.current, at)];
+      const between: string[] = [];
+      for (let index = from; index <= to; index++) between.push(...idsOf(rows.row(index)));
+      toggleSelected(between, true);
+    } else toggleSelected(idsOf(row));
+    anchor.current = at;
+  };
+  const go = (to: number): void => {
+    const at = Math.max(0, Math.min(rows.matching - 1, to));
+    setActive(at);
+    virtual.scrollTo(at);
+  };
+  const open = (row: Row | undefined): void => {
+    if (row?.id) update({ view: "run", item: row.id, tab: "" });
+  };
+  useKeys([
+    { keys: "j | ArrowDown", help: "Next row", run: () => go(active + 1) },
+    { keys: "k | ArrowUp", help: "Row before", run: () => go(active - 1) },
+    { keys: "Home", help: "First row", run: () => go(0) },
+    { keys: "End", help: "Last row", run: () => go(rows.matching - 1) },
+    { keys: "PageDown", help: "A page on", run: () => go(active + 20) },
+    { keys: "PageUp", help: "A page back", run: () => go(active - 20) },
+    { keys: "x | Space |  ", help: "Select the row", run: (event) => choose(active, event.shiftKey) },
+    { keys: "Enter | o", help: "Open the run", run: () => open(rows.row(active)) },
+    {
+      keys: "e",
+      help: "Edit tags and note",
+      run: () => {
+        const row = rows.row(active);
+        if (row?.id) edit?.(row);
+      },
+    },
+    { keys: "Escape", help: "Select nothing", run: () => setSelected([]) },
+  ]);
+
+  return (
+    <div
+      class={rows.stale ? "grid grid-stale" : "grid"}
+      ref={scroller}
+      role="grid"
+      tabIndex={0}
+      aria-label={label}
+      aria-rowcount={rows.matching + 1}
+      aria-colcount={columns.length + 1}
+      aria-busy={rows.stale}
+      onScroll={(event) => setScrollLeft(event.currentTarget.scrollLeft)}
+    >
+      <div class="grid-head" role="row" aria-rowindex={1} style={{ width: totalWidth, height: HEADER_PX }}>
+        <div class="grid-lead" role="columnheader" aria-sort={sortOf("id")} style={{ width: LEAD_PX }}>
+          <SelectShown rows={rows} first={first} last={last} />
+          <button type="button" class="plain sort" title="Sort by id" onClick={() => cycleSort("id")}>
+            {grouped ? "group" : "run"} {sortSign("id")}
+          </button>
+        </div>
+        {[...pinned, ...inSight].map((cell) => (
+          <HeadCell key={cell.column.name} cell={cell} names={columns.map((column) => column.name)} pinned={pinned.includes(cell)} />
+        ))}
+      </div>
+      <div class="grid-body" role="rowgroup" style={{ width: totalWidth, height: virtual.total }}>
+        {virtual.items.map((item) => {
+          const row = rows.row(item.index);
+          return (
+            <GridRow
+              key={item.index}
+              at={item.index}
+              top={item.start}
+              row={row}
+              active={item.index === active}
+              choose={choose}
+              activate={() => setActive(item.index)}
+              edit={edit}
+              pinned={pinned}
+              others={inSight}
+              places={places}
+            />
+          );
+        })}
+      </div>
+    </div>
+  );
+}
+
+function endOf(cells: Placed[], from: number): number {
+  const cell = cells.at(-1);
+  return cell ? cell.left + cell.width : from;
+}
+
+function idsOf(row: Row | undefined): string[] {
+  return row ? (row.members ?? (row.id === null ? [] : [row.id])) : [];
+}
+
+function sortOf(name: string): "ascending" | "descending" | "none" {
+  const { sort } = page.value;
+  return sort === name ? "ascending" : sort === `-${name}` ? "descending" : "none";
+}
+
+function sortSign(name: string): string {
+  return { ascending: "↑", descending: "↓", none: "" }[sortOf(name)];
+}
+
+/** Best first for what is known to be better when it is larger; then the other way; then as at first. */
+function cycleSort(name: string, descendingFirst = false): void {
+  const order = descendingFirst ? [`-${name}`, name, ""] : [name, `-${name}`, ""];
+  const at = order.indexOf(page.value.sort);
+  update({ sort: order[(at + 1) % order.length]! });
+}
+
+function SelectShown({ rows, first, last }: { rows: RowWindow; first: number; last: number }) {
+  const { selected } = page.value;
+  const box = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (box.current) box.current.indeterminate = selected.length > 0;
+  }, [selected.length > 0]);
+  const toggle = (): void => {
+    if (selected.length > 0) return setSelected([]);
+    const ids: string[] = [];
+    for (let at = first; at <= last; at++) ids.push(...idsOf(rows.row(at)));
+    setSelected(ids);
+  };
+  return (
+    <input
+      ref={box}
+      type="checkbox"
+      checked={false}
+      aria-label={selected.length > 0 ? "Select nothing" : "Select the rows in sight"}
+      title={selected.length > 0 ? "Select nothing" : "Select the rows in sight"}
+      onChange={toggle}
+    />
+  );
+}
+
+function HeadCell({ cell, names, pinned }: { cell: Placed; names: string[]; pinned: boolean }) {
+  const { column, header, left, width } = cell;
+  const [over, setOver] = useState(false);
+  const resize = header.getResizeHandler();
+  const drop = (event: DragEvent): void => {
+    event.preventDefault();
+    setOver(false);
+    const moved = event.dataTransfer?.getData("text/plain") ?? "";
+    if (names.includes(moved) && moved !== column.name) update({ columns: move(names, moved, names.indexOf(column.name)) });
+  };
+  return (
+    <div
+      class={`grid-cell ${isRight(column) ? "right" : ""} ${pinned ? "grid-pinned" : ""} ${over ? "grid-drop" : ""}`}
+      role="columnheader"
+      aria-sort={sortOf(column.name)}
+      style={{ left, width }}
+      title={column.name}
+      onDragOver={(event) => {
+        event.preventDefault();
+        setOver(true);
+      }}
+      onDragLeave={() => setOver(false)}
+      onDrop={drop}
+    >
+      <button
+        type="button"
+        class="plain sort"
+        draggable
+        onDragStart={(event) => event.dataTransfer?.setData("text/plain", column.name)}
+        onClick={() => cycleSort(column.name, column.direction === "max" || column.name === "started_at")}
+      >
+        <span class="sort-label">{column.label}</span>
+        <span class="sort-sign">{sortSign(column.name)}</span>
+      </button>
+      <span
+        class={header.column.getIsResizing() ? "resizer resizing" : "resizer"}
+        aria-hidden="true"
+        onMouseDown={resize}
+        onTouchStart={resize}
+        onDblClick={() => {
+          const { [column.name]: _, ...widths } = page.value.widths;
+          update({ widths: { ...widths, [column.name]: defaultWidth(column) } });
+        }}
+      />
+    </div>
+  );
+}
+
+interface RowProps {
+  at: number;
+  top: number;
+  row: Row | undefined;
+  active: boolean;
+  choose: (at: number, range: boolean) => void;
+  activate: () => void;
+  edit: ((row: Row) => void) | undefined;
+  pinned: Placed[];
+  others: Placed[];
+  places: Map<string, number>;
+}
+
+function GridRow({ at, top, row, active, choose, activate, edit, pinned, others, places }: RowProps) {
+  const { selected } = page.value;
+  const ids = idsOf(row);
+  const isSelected = ids.length > 0 && ids.every((id) => selected.includes(id));
+  const style = { transform: `translateY(${top}px)`, height: ROW_PX };
+  if (!row) return <div class="grid-row" role="row" aria-rowindex={at + 2} style={style} />;
+  return (
+    <div
+      class={`grid-row ${active ? "active" : ""} ${isSelected ? "selected" : ""}`}
+      role="row"
+      aria-rowindex={at + 2}
+      aria-selected={isSelected}
+      style={style}
+      onClick={activate}
+      onDblClick={() => row.id && update({ view: "run", item: row.id, tab: "" })}
+    >
+      <div class="grid-lead" role="rowheader" style={{ width: LEAD_PX }}>
+        <input
+          type="checkbox"
+          checked={isSelected}
+          aria-label={`Select ${row.id ?? `the group of ${row.n}`}`}
+          onClick={(event) => {
+            event.preventDefault();
+            choose(at, event.shiftKey);
+          }}
+        />
+        {isSelected && row.id ? <Swatch id={row.id} /> : <span class="swatch" />}
+        {row.id ? (
+          <a href={addressOf({ view: "run", item: row.id, tab: "" })} title={row.id}>
+            {shortId(row.id)}
+          </a>
+        ) : (
+          <span class="group-name">
+            {row.n} run{row.n === 1 ? "" : "s"}
+          </span>
+        )}
+        {row.id && edit && (
+          <button
+            type="button"
+            class="plain row-edit"
+            aria-label={`Edit tags and note of ${row.id}`}
+            title={row.note || "Edit tags and note (e)"}
+            onClick={() => edit(row)}
+          >
+            {row.note ? "✎•" : "✎"}
+          </button>
+        )}
+      </div>
+      {[...pinned, ...others].map(({ column, left, width }, index) => (
+        <div
+          key={column.name}
+          class={`grid-cell ${isRight(column) ? "right" : ""} ${index < pinned.length ? "grid-pinned" : ""}`}
+          role="gridcell"
+          style={{ left, width }}
+        >
+          <Cell column={column} value={row.values[places.get(column.name) ?? -1]} row={row} />
+        </div>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,75 @@
+// Which columns stand where, and how wide: TanStack's table core keeps order, pins and sizes, the address remembers them.
+import {
+  createTable,
+  getCoreRowModel,
+  type ColumnSizingInfoState,
+  type Header,
+  type Table,
+  type TableOptionsResolved,
+  type TableState,
+} from "@tanstack/table-core";
+import { useMemo, useRef, useState } from "preact/hooks";
+import type { Column, Row } from "../api/schema";
+import { isNumeric } from "../api/values";
+import { page, update } from "../state/address";
+
+const IDLE: ColumnSizingInfoState = {
+  columnSizingStart: [],
+  deltaOffset: null,
+  deltaPercentage: null,
+  isResizingColumn: false,
+  startOffset: null,
+  startSize: null,
+};
+
+export function defaultWidth(column: Column): number {
+  if (column.name === "status") return 112;
+  if (column.type === "time") return 150;
+  if (column.name === "tags") return 150;
+  const label = 34 + column.label.length * 7;
+  const least = isNumeric(column.type) ? 92 : column.type === "bool" ? 76 : 120;
+  return Math.min(200, Math.max(least, label));
+}
+
+export function useLayout(columns: Column[]): Table<Row> {
+  const [sizing, setSizing] = useState(IDLE);
+  const { pinned, widths: remembered } = page.value;
+  const definitions = useMemo(
+    () => columns.map((column) => ({ id: column.name, size: defaultWidth(column), minSize: 48, maxSize: 900 })),
+    [columns.map((column) => column.name).join("\n")],
+  );
+  const state: Partial<TableState> = {
+    columnOrder: columns.map((column) => column.name),
+    columnPinning: { left: pinned.filter((name) => columns.some((column) => column.name === name)), right: [] },
+    columnSizing: remembered,
+    columnSizingInfo: sizing,
+    columnVisibility: {},
+  };
+  const options: TableOptionsResolved<Row> = {
+    data: [],
+    columns: definitions,
+    getCoreRowModel: getCoreRowModel(),
+    columnResizeMode: "onChange",
+    state,
+    onStateChange: () => undefined,
+    onColumnSizingInfoChange: (change) => setSizing((before) => (typeof change === "function" ? change(before) : change)),
+    onColumnSizingChange: (change) => {
+      const before = page.value.widths;
+      update({ widths: typeof change === "function" ? change(before) : change });
+    },
+    renderFallbackValue: null,
+  };
+  const table = useRef<Table<Row> | null>(null);
+  table.current ??= createTable(options);
+  const initial = table.current.initialState;
+  table.current.setOptions((before) => ({ ...before, ...options, state: { ...initial, ...state } }));
+  return table.current;
+}
+
+export type GridHeader = Header<Row, unknown>;
+
+export function move(names: readonly string[], name: string, to: number): string[] {
+  const without = names.filter((other) => other !== name);
+  without.splice(Math.max(0, Math.min(without.length, to)), 0, name);
+  return without;
+}

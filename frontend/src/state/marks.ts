@@ -1,0 +1,79 @@
+// How a run is told from the others in charts: a colour, a dash and a marker, which stay with it.
+// Colour is never alone: the sixteen marks that are next to each other differ in the dash or the marker, too.
+import { signal } from "@preact/signals";
+
+export interface Mark {
+  color: string;
+  dash: number[];
+  shape: "circle" | "square" | "triangle" | "diamond";
+}
+
+// Eight hues that stay apart for the common kinds of colour blindness, as light and as dark themes need them.
+const LIGHT = ["#2563c9", "#c2410c", "#0f7b4f", "#a21caf", "#8a6d00", "#0e7490", "#be123c", "#57534e"];
+const DARK = ["#7aa8ff", "#ff9a5c", "#4fd1a0", "#e08af0", "#e3c04a", "#5bd0e6", "#ff8096", "#b8b2ab"];
+const DASHES: number[][] = [[], [6, 3], [2, 2.5], [9, 3, 2, 3]];
+const SHAPES: Mark["shape"][] = ["circle", "square", "triangle", "diamond"];
+const SLOTS = LIGHT.length * DASHES.length;
+const KEPT = 4000;
+
+export const isDark = signal(false);
+
+/** FNV-1a: the same id has the same mark in every browser, as long as no other drawn run has taken it. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) value = Math.imul(value ^ text.charCodeAt(at), 0x01000193);
+  return value >>> 0;
+}
+
+const slots = new Map<string, number>();
+let storageKey = "";
+
+/** Remember the marks of the runs of this folder in the browser. */
+export function openMarks(root: string): void {
+  storageKey = `pystematic marks ${root}`;
+  try {
+    const stored: unknown = JSON.parse(localStorage.getItem(storageKey) ?? "[]");
+    if (Array.isArray(stored)) for (const [id, slot] of stored) if (!slots.has(id)) slots.set(id, Number(slot) % SLOTS);
+  } catch {
+    // No storage, or not ours: marks are made again from the ids.
+  }
+}
+
+/** Give runs that are drawn together marks of their own; a run that has one keeps it. */
+export function assignMarks(ids: readonly string[]): void {
+  const taken = new Set(ids.flatMap((id) => slots.get(id) ?? []));
+  let added = false;
+  for (const id of ids) {
+    if (slots.has(id)) continue;
+    let slot = hash(id) % SLOTS;
+    for (let tried = 0; taken.has(slot) && tried < SLOTS; tried++) slot = nextSlot(slot);
+    taken.add(slot);
+    slots.set(id, slot);
+    added = true;
+  }
+  if (added) store();
+}
+
+// Another hue before another dash, so that few runs differ in colour first.
+function nextSlot(slot: number): number {
+  return (slot + 1) % SLOTS;
+}
+
+function store(): void {
+  if (!storageKey) return;
+  try {
+    localStorage.setItem(storageKey, JSON.stringify([...slots].slice(-KEPT)));
+  } catch {
+    // A full or forbidden storage costs only that colours may change with the next start.
+  }
+}
+
+export function markOf(id: string): Mark {
+  const slot = slots.get(id) ?? hash(id) % SLOTS;
+  const row = Math.floor(slot / LIGHT.length);
+  return {
+    color: (isDark.value ? DARK : LIGHT)[slot % LIGHT.length]!,
+    dash: DASHES[row]!,
+    shape: SHAPES[(row + (slot % 2)) % SHAPES.length]!,
+  };
+}
