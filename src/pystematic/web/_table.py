@@ -72,12 +72,12 @@ class TableMaker:
         Raises:
             RequestError: the filter, sort key or a column is not understood.
         """
-        shown = self._shown(question)
         # A group is in no order of its own until it is sorted.
         found = self._choose(question.where, "" if question.group_by else question.sort)
+        groups = self._group(question, found) if question.group_by else []
+        shown = self._shown(question)
         window = slice(question.offset, question.offset + question.limit)
         if question.group_by:
-            groups = self._group(question, found)
             matching, rows = len(groups), self._group_rows(found, groups[window], shown)
         else:
             matching, rows = len(found), self._run_rows(found[window], shown)
