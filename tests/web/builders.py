@@ -69,12 +69,12 @@ def ask(app: App, method: str, target: str, headers: Mapping[str, str], body: by
         "server": ("127.0.0.1", PORT),
     }
     sent: list[Any] = []
-    requests = iter([{"type": "http.request", "body": body, "more_body": False}])
+    requests: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Any:
-        for request in requests:
-            return request
-        await asyncio.Event().wait()  # for the client to go away, which it does not
+        if not requests:
+            await asyncio.Event().wait()  # for the client to go away, which it does not
+        return requests.pop()
 
     async def send(message: Any) -> None:
         sent.append(message)

@@ -61,10 +61,9 @@ def test_the_table_shows_what_varies_and_the_last_and_best_metrics(page: Page) -
     table = page.get("/api/table")
 
     labels = [column["label"] for column in table["columns"]]
-    assert labels == ["run", "experiment", "status", "started", "duration", "tags", "lr", "random_seed"] + [
-        "val/acc",
-        "val/acc max",
-        "train/loss",
+    assert labels == [
+        *("run", "experiment", "status", "started", "duration", "tags"),
+        *("lr", "random_seed", "val/acc", "val/acc max", "train/loss"),
     ]
     assert [row["id"] for row in table["rows"]] == [name_of(run) for run in runs]
     first = dict(zip(labels, table["rows"][0]["values"], strict=True))
@@ -163,7 +162,7 @@ def test_the_table_as_csv_is_what_is_shown(page: Page) -> None:
     assert answer.headers["content-disposition"] == 'attachment; filename="runs.csv"'
 
     answer = page.download("/api/table.csv", columns=columns, group_by="params.lr")
-    assert list(csv.reader(io.StringIO(answer.text)))[0] == ["lr", "val/acc mean", "val/acc std", "val/acc n", "n"]
+    assert answer.text.splitlines()[0].split(",") == ["lr", "val/acc mean", "val/acc std", "val/acc n", "n"]
 
 
 def test_a_new_run_is_in_the_table_soon(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -537,7 +536,7 @@ def test_nothing_outside_of_a_run_is_served(page: Page, working_dir: Path) -> No
     addresses = [
         *(f"/files/{here}/{path}" for path in ("link.txt", "folder/secret.txt", "pipe", "", ".", "checkpoints")),
         *(f"/files/{here}/{up}{up}secret.txt" for up in ("../", "%2e%2e/", "..%2f", "%2e%2e%2f", "..%5c", "./../")),
-        f"/files/{here}/{str(secret)}",
+        f"/files/{here}/{secret}",
         f"/files/{here}/%2F{str(secret)[1:]}",
         f"/files/{here}/run.json%00.txt",
         *(f"/files/{name}/secret.txt" for name in ("", ".", "..", "%2e%2e", "train%2F..", "..%2F..", "train%2F%2e%2e")),

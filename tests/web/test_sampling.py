@@ -14,7 +14,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 ANY = st.floats()
 
 
-def arrays(*columns: list[float]) -> list[np.ndarray]:  # type: ignore[type-arg]
+def arrays(*columns: list[float]) -> list[np.ndarray]:
     return [np.array(column, dtype=np.float64) for column in columns]
 
 
