@@ -14,14 +14,17 @@ export interface Axis {
 }
 
 // Numbers that are far apart and few, such as learning rates, are looked at by their logarithm.
-const LOG_SPAN = 50;
+const LOG_SPAN = 20;
+// A parameter with so few values is a choice: its values stand in equal steps.
+const MOST_CHOICES = 8;
 
-export function makeAxis(column: Column, rows: readonly Row[], at: number): Axis {
+export function makeAxis(column: Column, rows: readonly Row[], at: number, choices: boolean): Axis {
   const values = rows.map((row) => row.values[at] ?? null);
   const numbers = values.map(numberOf);
   const present = values.filter((value) => value !== null);
   const isNumber = present.length > 0 && values.every((value, index) => value === null || numbers[index] !== null);
-  if (isNumber) {
+  const isChoice = choices && column.kind === "parameter" && new Set(numbers).size <= MOST_CHOICES;
+  if (isNumber && !isChoice) {
     const finite = numbers.filter((number): number is number => number !== null && Number.isFinite(number));
     const [low, high] = [Math.min(...finite), Math.max(...finite)];
     const kind = column.kind === "parameter" && low > 0 && high / low >= LOG_SPAN ? "log" : "value";
@@ -30,7 +33,10 @@ export function makeAxis(column: Column, rows: readonly Row[], at: number): Axis
   }
   const byText = new Map<string, unknown>();
   for (const value of values) byText.set(categoryOf(value, column), value);
-  const categories = [...byText.keys()].sort();
+  const order = (text: string): number => numberOf(byText.get(text)) ?? Infinity;
+  const categories = [...byText.keys()].sort((one, other) =>
+    isNumber && order(one) !== order(other) ? order(one) - order(other) : one < other ? -1 : 1,
+  );
   return {
     column,
     kind: "category",

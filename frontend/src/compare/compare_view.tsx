@@ -80,11 +80,11 @@ function useValues(within: string, names: string[]) {
   return answer;
 }
 
-function axesOf(table: Table | null, names: string[]): Map<string, Axis> {
+function axesOf(table: Table | null, names: string[], isChoice: (name: string) => boolean): Map<string, Axis> {
   const axes = new Map<string, Axis>();
   for (const name of names) {
     const at = table?.columns.findIndex((column) => column.name === name) ?? -1;
-    if (table && at >= 0) axes.set(name, makeAxis(table.columns[at]!, table.rows, at));
+    if (table && at >= 0) axes.set(name, makeAxis(table.columns[at]!, table.rows, at, isChoice(name)));
   }
   return axes;
 }
@@ -93,7 +93,7 @@ function ParallelTab({ all, within }: { all: Column[]; within: string }) {
   const { brushes, sort, columns: chosen } = page.value;
   const names = page.value.axes ?? proposedAxes(all);
   const answer = useValues(within, names);
-  const axes = useMemo(() => [...axesOf(answer.value, names).values()], [answer.value, names.join("\n")]);
+  const axes = useMemo(() => [...axesOf(answer.value, names, () => true).values()], [answer.value, names.join("\n")]);
   const rows = useRows({ where: within, brushes, sort, columns: chosen });
   useChanges(() => rows.refresh());
   const problem = noteFilter(answer.problem ?? rows.problem, rows.warning);
@@ -141,15 +141,16 @@ function ScatterTab({ all, within }: { all: Column[]; within: string }) {
   const names = [...new Set([x, y, color].filter((name) => name !== ""))];
   const answer = useValues(within, names);
   const problem = noteFilter(answer.problem);
-  const axes = useMemo(() => axesOf(answer.value, names), [answer.value, names.join("\n")]);
+  const axes = useMemo(() => axesOf(answer.value, names, () => false), [answer.value, names.join("\n")]);
   const [across, up] = [axes.get(x), axes.get(y)];
+  const colors = useMemo(() => axesOf(answer.value, [color], () => true).get(color) ?? null, [answer.value, color]);
   if (answer.value && color === "") assignMarks(answer.value.rows.slice(0, 64).flatMap((row) => row.id ?? []));
   return (
     <div class="compare">
       {problem && <ProblemNote problem={problem} again={answer.again} />}
       {names.length === 0 && <Empty title="There is nothing to draw yet." />}
       {across && up && answer.value && (
-        <Scatter x={across} y={up} color={axes.get(color) ?? null} rows={answer.value.rows} dark={isDark.value} />
+        <Scatter x={across} y={up} color={colors} rows={answer.value.rows} dark={isDark.value} />
       )}
       {answer.value && answer.value.matching > MOST_LINES && (
         <p class="quiet">The first {formatCount(MOST_LINES)} of {formatCount(answer.value.matching)} runs.</p>

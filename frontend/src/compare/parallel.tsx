@@ -75,7 +75,6 @@ function toOption(axes: Axis[], rows: readonly Row[], dark: boolean): ChartOptio
     })),
     series: {
       type: "parallel",
-      smooth: 0.15,
       inactiveOpacity: 0.04,
       activeOpacity: 1,
       progressive: 400,

@@ -9,7 +9,7 @@ import { rampColor, shares, type Axis } from "./axes";
 import { palette, tooltip, useChart, type ChartOption } from "./echarts";
 
 const SYMBOLS = { circle: "circle", square: "rect", triangle: "triangle", diamond: "diamond" } as const;
-const CATEGORY_SYMBOLS = ["circle", "rect", "triangle", "diamond", "pin", "arrow"];
+const CATEGORY_SYMBOLS = ["circle", "rect", "triangle", "diamond", "path://M0 0L10 0L5 10Z", "path://M0 0L10 5L0 10L3 5Z"];
 
 export interface ScatterProps {
   x: Axis;
@@ -32,7 +32,49 @@ export function Scatter(props: ScatterProps) {
     });
   });
   const label = `${y.column.label} over ${x.column.label} of ${rows.length} runs${color ? `, coloured by ${color.column.label}` : ""}`;
-  return <div class="scatter" ref={frame} role="img" aria-label={label} />;
+  return (
+    <>
+      {color && <ColorLegend axis={color} dark={dark} />}
+      <div class="scatter" ref={frame} role="img" aria-label={label} />
+    </>
+  );
+}
+
+const SIGNS = ["●", "■", "▲", "◆", "▼", "➤"];
+const MOST_LISTED = 12;
+
+/** What the colours mean: each of a few values with its sign, or the ends of a range. */
+function ColorLegend({ axis, dark }: { axis: Axis; dark: boolean }) {
+  if (axis.kind === "category") {
+    const last = Math.max(1, axis.categories.length - 1);
+    return (
+      <div class="legend" aria-label={`Colours: ${axis.column.label}`}>
+        {axis.column.label}:
+        {axis.categories.slice(0, MOST_LISTED).map((text, at) => (
+          <span key={text} class="legend-entry">
+            <span style={{ color: rampColor(axis.categories.length > 1 ? at / last : 0.5, dark) }} aria-hidden="true">
+              {SIGNS[at % SIGNS.length]}
+            </span>
+            {text}
+          </span>
+        ))}
+        {axis.categories.length > MOST_LISTED && <span>and {axis.categories.length - MOST_LISTED} more</span>}
+      </div>
+    );
+  }
+  const present = axis.places.filter((place): place is number => place !== null);
+  const steps = Array.from({ length: 24 }, (_, at) => at / 23);
+  return (
+    <div class="legend" aria-label={`Colours: ${axis.column.label}`}>
+      {axis.column.label}: {formatValue(Math.min(...present), axis.column.type)}
+      <span class="ramp">
+        {steps.map((share) => (
+          <span key={share} style={{ background: rampColor(share, dark) }} />
+        ))}
+      </span>
+      {formatValue(Math.max(...present), axis.column.type)}
+    </div>
+  );
 }
 
 function toOption({ x, y, color, rows, dark }: ScatterProps): ChartOption {

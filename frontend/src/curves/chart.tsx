@@ -3,7 +3,7 @@ import { useSignalEffect, signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { BandsAnswer, SeriesAnswer } from "../api/schema";
 import { source } from "../api/source";
-import { ProblemNote, Swatch } from "../parts/basic";
+import { Icon, ProblemNote, Swatch } from "../parts/basic";
 import { useInSight, useSize } from "../parts/element_size";
 import { useAnswer } from "../parts/use_answer";
 import { page, update } from "../state/address";
@@ -119,7 +119,7 @@ export function Chart(props: ChartProps) {
         )}
         {zoom && (
           <button type="button" class="plain" title="See all (0)" aria-label={`See all of ${tag}`} onClick={() => update({ zoom: null })}>
-            ⤢
+            <Icon name="reset" />
           </button>
         )}
         <button
@@ -129,7 +129,7 @@ export function Chart(props: ChartProps) {
           title={props.large ? "All charts (Esc)" : "Large"}
           onClick={() => update({ focus: props.large ? "" : tag })}
         >
-          {props.large ? "✕" : "⛶"}
+          <Icon name={props.large ? "close" : "expand"} />
         </button>
       </header>
       <div class={answer.loading ? "chart-frame chart-loading" : "chart-frame"} ref={frame} role="img" aria-label={label || tag}>

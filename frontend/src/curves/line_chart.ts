@@ -47,7 +47,9 @@ export interface ChartEvents {
 const FONT = '11px system-ui, -apple-system, "Segoe UI", sans-serif';
 const MIN_DRAG_PX = 4;
 // With fewer points than this in sight, each of them has a marker.
-const MARKED_POINTS = 60;
+const MARKED_POINTS = 24;
+// Else they stand this far from each other along the line, for those who do not see its colour.
+const MARKER_GAP_PX = 130;
 const SYNC_KEY = "curves";
 
 export class LineChart {
@@ -265,10 +267,15 @@ export class LineChart {
   private drawMarkers(plot: uPlot, line: Line, x: number[], y: number[]): void {
     const [first, last] = this.visible(x);
     const all = last - first < MARKED_POINTS;
-    for (let at = all ? first : last; at <= last; at++) {
+    const gap = MARKER_GAP_PX * devicePixelRatio;
+    // Markers of lines that lie on each other stand beside each other.
+    let next = plot.bbox.left + (phaseOf(line.id) * gap) / 16;
+    for (let at = first; at <= last; at++) {
       if (!this.hasPlace(x[at]!, y[at]!)) continue;
-      const [left, top] = [plot.valToPos(x[at]!, "x", true), plot.valToPos(y[at]!, "y", true)];
-      marker(plot.ctx, line.mark.shape, left, top, 2.6 * devicePixelRatio);
+      const left = plot.valToPos(x[at]!, "x", true);
+      if (!all && at < last && left < next) continue;
+      while (left >= next) next += gap;
+      marker(plot.ctx, line.mark, left, plot.valToPos(y[at]!, "y", true), this.picture.dark);
     }
   }
 
@@ -298,11 +305,16 @@ export class LineChart {
   }
 }
 
-function marker(ctx: CanvasRenderingContext2D, shape: Mark["shape"], x: number, y: number, size: number): void {
+function phaseOf(id: string): number {
+  return (id.charCodeAt(id.length - 1) + 3 * id.charCodeAt(id.length - 2)) % 16 || 0;
+}
+
+function marker(ctx: CanvasRenderingContext2D, mark: Mark, x: number, y: number, dark: boolean): void {
+  const size = 2.8 * devicePixelRatio;
   ctx.beginPath();
-  if (shape === "circle") ctx.arc(x, y, size, 0, 2 * Math.PI);
-  else if (shape === "square") ctx.rect(x - size, y - size, 2 * size, 2 * size);
-  else if (shape === "triangle") {
+  if (mark.shape === "circle") ctx.arc(x, y, size, 0, 2 * Math.PI);
+  else if (mark.shape === "square") ctx.rect(x - size, y - size, 2 * size, 2 * size);
+  else if (mark.shape === "triangle") {
     ctx.moveTo(x, y - size * 1.3);
     ctx.lineTo(x + size * 1.2, y + size);
     ctx.lineTo(x - size * 1.2, y + size);
@@ -313,7 +325,11 @@ function marker(ctx: CanvasRenderingContext2D, shape: Mark["shape"], x: number, 
     ctx.lineTo(x - size * 1.4, y);
   }
   ctx.closePath();
+  ctx.fillStyle = mark.hollow ? (dark ? "#1b1f27" : "#ffffff") : mark.color;
   ctx.fill();
+  if (!mark.hollow) return;
+  ctx.lineWidth = 1.3 * devicePixelRatio;
+  ctx.stroke();
 }
 
 /** The first place in sorted numbers that is not below a value. */
@@ -347,7 +363,7 @@ export function extentOfX(lines: readonly Line[], log: boolean): Interval {
       high = Math.max(high, x);
     }
   }
-  return spread(low, high, log, 0);
+  return spread(low, high, log, 0.015);
 }
 
 /** All that is in sight, bands included: a spike is never cut off. */
@@ -376,7 +392,7 @@ function spread(low: number, high: number, log: boolean, share: number): Interva
   }
   if (low === high) {
     const pad = Math.abs(low) * 0.1 || 1;
-    return share > 0 ? [low - pad, high + pad] : [low - 0.5, high + 0.5];
+    return [low - pad, high + pad];
   }
   const pad = (high - low) * share;
   return [low - pad, high + pad];

@@ -1,7 +1,7 @@
 // The runs (or groups) that are drawn: the legend of all charts. Pointing at one brings it to the front.
-import { Status, Swatch } from "../parts/basic";
+import { Icon, Status, Swatch } from "../parts/basic";
 import { addressOf, page } from "../state/address";
-import { formatCount, shortId } from "../state/format";
+import { formatCount } from "../state/format";
 import { setSelected, toggleSelected } from "../runs/selection";
 import { highlight } from "./chart";
 import type { DrawnRuns } from "./drawn_runs";
@@ -43,7 +43,6 @@ export function RunList({ drawn, groups }: { drawn: DrawnRuns | null; groups: Dr
                 <Swatch id={id} />
                 <a class="run-text" href={addressOf({ view: "run", item: id, tab: "" })} title={`${id}\n${label}`}>
                   <span class="run-label">{label}</span>
-                  {label !== shortId(id) && <span class="run-id">{shortId(id)}</span>}
                 </a>
                 <Status status={row.status} short />
                 <button
@@ -53,7 +52,7 @@ export function RunList({ drawn, groups }: { drawn: DrawnRuns | null; groups: Dr
                   title="Draw no more"
                   onClick={() => (page.value.selected.length > 0 ? toggleSelected([id], false) : setSelected(runs.map((run) => run.id).filter((other) => other !== id)))}
                 >
-                  ✕
+                  <Icon name="close" />
                 </button>
               </li>
             ))}

@@ -31,14 +31,31 @@ export function Status({ status, short }: { status: string; short?: boolean }) {
 /** The line and the marker by which a run is known in charts. */
 export function Swatch({ id, mark }: { id?: string; mark?: Mark }) {
   isDark.value;
-  const { color, dash, shape } = mark ?? markOf(id ?? "");
+  const { color, dash, shape, hollow } = mark ?? markOf(id ?? "");
+  const marker = { fill: hollow ? "var(--surface)" : color, "stroke-width": hollow ? 1.6 : 0 };
   return (
-    <svg class="swatch" width="26" height="12" viewBox="0 0 26 12" aria-hidden="true" stroke={color} fill={color}>
+    <svg class="swatch" width="26" height="12" viewBox="0 0 26 12" aria-hidden="true" stroke={color}>
       <line x1="1" y1="6" x2="25" y2="6" stroke-width="2" stroke-dasharray={dash.join(" ")} />
-      {shape === "circle" && <circle cx="13" cy="6" r="3" stroke="none" />}
-      {shape === "square" && <rect x="10.2" y="3.2" width="5.6" height="5.6" stroke="none" />}
-      {shape === "triangle" && <path d="M13 2 L17 9 L9 9 Z" stroke="none" />}
-      {shape === "diamond" && <path d="M13 1.6 L17.4 6 L13 10.4 L8.6 6 Z" stroke="none" />}
+      {shape === "circle" && <circle cx="13" cy="6" r="3.4" {...marker} />}
+      {shape === "square" && <rect x="10" y="3" width="6" height="6" {...marker} />}
+      {shape === "triangle" && <path d="M13 1.6 L17.2 9.2 L8.8 9.2 Z" {...marker} />}
+      {shape === "diamond" && <path d="M13 1.4 L17.6 6 L13 10.6 L8.4 6 Z" {...marker} />}
+    </svg>
+  );
+}
+
+const ICONS = {
+  expand: "M9 2h5v5M14 2l-5 5M7 14H2V9M2 14l5-5",
+  close: "M3 3l10 10M13 3L3 13",
+  reset: "M2 4v8M14 4v8M5 8h6M7 6L5 8l2 2M9 6l2 2-2 2",
+  pencil: "M2.5 13.5l.8-3L10.8 3l2.2 2.2-7.5 7.5-3 .8",
+} as const;
+
+/** Drawn, not written: not every system's fonts have signs for these. */
+export function Icon({ name }: { name: keyof typeof ICONS }) {
+  return (
+    <svg class="icon" width="14" height="14" viewBox="0 0 16 16" aria-hidden="true">
+      <path d={ICONS[name]} fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round" />
     </svg>
   );
 }
@@ -160,7 +177,7 @@ export function Dialog(props: { title: string; close: () => void; children: Comp
       <header>
         <h2>{props.title}</h2>
         <button type="button" class="plain" aria-label="Close" onClick={props.close}>
-          ✕
+          <Icon name="close" />
         </button>
       </header>
       <div class="dialog-body">{props.children}</div>

@@ -2,8 +2,8 @@
 import { useMemo, useState } from "preact/hooks";
 import type { RunPage, Tag } from "../api/schema";
 import { source } from "../api/source";
-import { exactValue, formatValue, numberOf } from "../api/values";
-import { Empty, Loading, ProblemNote, Status, Swatch } from "../parts/basic";
+import { exactValue, formatValue } from "../api/values";
+import { Empty, Icon, Loading, ProblemNote, Status, Swatch } from "../parts/basic";
 import { useAnswer } from "../parts/use_answer";
 import { CurveTools, fits, LargeChart, Sections, useCurveKeys } from "../curves/curves_view";
 import { LabelEditor } from "../runs/label_editor";
@@ -79,7 +79,7 @@ function RunHead({ run, edit }: { run: RunPage; edit: (() => void) | null }) {
         </span>
         {edit && (
           <button type="button" class="plain" onClick={edit} aria-label="Edit tags and note" title="Edit tags and note">
-            ✎
+            <Icon name="pencil" />
           </button>
         )}
         <span class="grow" />
@@ -153,7 +153,7 @@ function ParameterTable({ run }: { run: RunPage }) {
     parameters.map(({ name, value, source: from }) => (
       <tr key={name}>
         <th scope="row">{name}</th>
-        <td class={numberOf(value) !== null ? "right" : ""} title={exactValue(value)}>
+        <td title={exactValue(value)}>
           {value === null ? <span class="nothing">none</span> : formatValue(value)}
         </td>
         <td class="quiet">{from ?? ""}</td>

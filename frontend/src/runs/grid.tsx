@@ -1,7 +1,8 @@
 // The table: as many rows and columns as are in sight, however many there are.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { formatLiteral } from "../api/filter";
 import type { Column, Row } from "../api/schema";
-import { Swatch } from "../parts/basic";
+import { Icon, Swatch } from "../parts/basic";
 import { useSize } from "../parts/element_size";
 import { useVirtualRows } from "../parts/use_virtual";
 import { addressOf, page, update } from "../state/address";
@@ -14,7 +15,7 @@ import { setSelected, toggleSelected } from "./selection";
 
 const ROW_PX = 30;
 const HEADER_PX = 34;
-const LEAD_PX = 264;
+const LEAD_PX = 296;
 const MARGIN_PX = 300;
 
 export interface GridProps {
@@ -39,7 +40,7 @@ export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
   const [scrollLeft, setScrollLeft] = useState(0);
   const [active, setActive] = useState(-1);
   const anchor = useRef(-1);
-  const layout = useLayout(columns);
+  const layout = useLayout(columns, grouped);
   const byName = new Map(columns.map((column) => [column.name, column]));
   const places = new Map(rows.columns.map((column, at) => [column.name, at]));
   const headers = new Map(layout.getFlatHeaders().map((header) => [header.column.id, header]));
@@ -159,6 +160,16 @@ function endOf(cells: Placed[], from: number): number {
 
 function idsOf(row: Row | undefined): string[] {
   return row ? (row.members ?? (row.id === null ? [] : [row.id])) : [];
+}
+
+/** The runs of a group are those that have its values. */
+function openGroup(row: Row, places: ReadonlyMap<string, number>): void {
+  const { groupBy, where } = page.value;
+  const parts = groupBy.flatMap((name) => {
+    const literal = formatLiteral(row.values[places.get(name) ?? -1] ?? null);
+    return literal === null ? [] : [literal === "none" ? `${name} is none` : `${name} == ${literal}`];
+  });
+  update({ groupBy: [], where: (where.trim() === "" ? parts : [`(${where})`, ...parts]).join(" and ") });
 }
 
 function sortOf(name: string): "ascending" | "descending" | "none" {
@@ -294,9 +305,9 @@ function GridRow({ at, top, row, active, choose, activate, edit, pinned, others,
             {shortId(row.id)}
           </a>
         ) : (
-          <span class="group-name">
+          <button type="button" class="plain group-name" title="Show the runs of this group" onClick={() => openGroup(row, places)}>
             {row.n} run{row.n === 1 ? "" : "s"}
-          </span>
+          </button>
         )}
         {row.id && edit && (
           <button
@@ -306,7 +317,8 @@ function GridRow({ at, top, row, active, choose, activate, edit, pinned, others,
             title={row.note || "Edit tags and note (e)"}
             onClick={() => edit(row)}
           >
-            {row.note ? "✎•" : "✎"}
+            <Icon name="pencil" />
+            {row.note && "•"}
           </button>
         )}
       </div>

@@ -22,21 +22,22 @@ const IDLE: ColumnSizingInfoState = {
   startSize: null,
 };
 
-export function defaultWidth(column: Column): number {
+export function defaultWidth(column: Column, grouped = false): number {
   if (column.name === "status") return 112;
-  if (column.type === "time") return 150;
+  if (column.type === "time") return 172;
   if (column.name === "tags") return 150;
   const label = 34 + column.label.length * 7;
-  const least = isNumeric(column.type) ? 92 : column.type === "bool" ? 76 : 120;
+  // Of a group a number is a mean and a deviation.
+  const least = isNumeric(column.type) ? (grouped && column.kind === "metric" ? 168 : 92) : column.type === "bool" ? 76 : 120;
   return Math.min(200, Math.max(least, label));
 }
 
-export function useLayout(columns: Column[]): Table<Row> {
+export function useLayout(columns: Column[], grouped: boolean): Table<Row> {
   const [sizing, setSizing] = useState(IDLE);
   const { pinned, widths: remembered } = page.value;
   const definitions = useMemo(
-    () => columns.map((column) => ({ id: column.name, size: defaultWidth(column), minSize: 48, maxSize: 900 })),
-    [columns.map((column) => column.name).join("\n")],
+    () => columns.map((column) => ({ id: column.name, size: defaultWidth(column, grouped), minSize: 48, maxSize: 900 })),
+    [columns.map((column) => column.name).join("\n"), grouped],
   );
   const state: Partial<TableState> = {
     columnOrder: columns.map((column) => column.name),

@@ -18,7 +18,8 @@ export function RunsView() {
   const { where, sort, groupBy, columns: chosen } = page.value;
   const all = useColumns();
   // The first question does not wait for the columns: the server knows which it shows unasked.
-  const query: TableQuery = { where, sort, groupBy, columns: chosen };
+  const wanted = chosen && [...chosen, ...groupBy.filter((name) => !chosen.includes(name))];
+  const query: TableQuery = { where, sort, groupBy, columns: wanted };
   const rows = useRows(query);
   const [edited, setEdited] = useState<Row | null>(null);
   useChanges(() => rows.refresh());
@@ -61,7 +62,9 @@ export function RunsView() {
 /** The lead column shows the run's name, so that the field `id` needs none of its own. */
 function shownColumns(rows: RowWindow, all: Column[], chosen: string[] | null): Column[] {
   const known = new Map([...all, ...rows.columns].map((column) => [column.name, column]));
-  const names = chosen ?? rows.columns.map((column) => column.name);
+  const unordered = chosen ?? rows.columns.map((column) => column.name);
+  const { groupBy } = page.value;
+  const names = [...groupBy, ...unordered.filter((name) => !groupBy.includes(name))];
   return names.flatMap((name) => (name === "id" ? [] : (known.get(name) ?? [])));
 }
 

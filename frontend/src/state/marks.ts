@@ -1,17 +1,19 @@
-// How a run is told from the others in charts: a colour, a dash and a marker, which stay with it.
-// Colour is never alone: the sixteen marks that are next to each other differ in the dash or the marker, too.
+// How a run is told from the others in charts: a colour, a marker and a dash, which stay with it.
+// Colour is never alone: no two of the marks have the same marker and dash.
 import { signal } from "@preact/signals";
 
 export interface Mark {
   color: string;
   dash: number[];
   shape: "circle" | "square" | "triangle" | "diamond";
+  hollow: boolean;
 }
 
 // Eight hues that stay apart for the common kinds of colour blindness, as light and as dark themes need them.
 const LIGHT = ["#2563c9", "#c2410c", "#0f7b4f", "#a21caf", "#8a6d00", "#0e7490", "#be123c", "#57534e"];
 const DARK = ["#7aa8ff", "#ff9a5c", "#4fd1a0", "#e08af0", "#e3c04a", "#5bd0e6", "#ff8096", "#b8b2ab"];
-const DASHES: number[][] = [[], [6, 3], [2, 2.5], [9, 3, 2, 3]];
+// Dashes only where there are more runs than hues: a dashed line that goes up and down is hard to follow.
+const DASHES: number[][] = [[], [7, 3], [2, 3], [10, 3, 2, 3]];
 const SHAPES: Mark["shape"][] = ["circle", "square", "triangle", "diamond"];
 const SLOTS = LIGHT.length * DASHES.length;
 const KEPT = 4000;
@@ -45,8 +47,7 @@ export function assignMarks(ids: readonly string[]): void {
   let added = false;
   for (const id of ids) {
     if (slots.has(id)) continue;
-    let slot = hash(id) % SLOTS;
-    for (let tried = 0; taken.has(slot) && tried < SLOTS; tried++) slot = nextSlot(slot);
+    const slot = freeSlot(hash(id) % LIGHT.length, taken);
     taken.add(slot);
     slots.set(id, slot);
     added = true;
@@ -54,9 +55,14 @@ export function assignMarks(ids: readonly string[]): void {
   if (added) store();
 }
 
-// Another hue before another dash, so that few runs differ in colour first.
-function nextSlot(slot: number): number {
-  return (slot + 1) % SLOTS;
+/** Another hue before another dash, so that few runs differ in colour first. */
+function freeSlot(hue: number, taken: ReadonlySet<number>): number {
+  for (let row = 0; row < DASHES.length; row++)
+    for (let step = 0; step < LIGHT.length; step++) {
+      const slot = row * LIGHT.length + ((hue + step) % LIGHT.length);
+      if (!taken.has(slot)) return slot;
+    }
+  return hue;
 }
 
 function store(): void {
@@ -69,11 +75,12 @@ function store(): void {
 }
 
 export function markOf(id: string): Mark {
-  const slot = slots.get(id) ?? hash(id) % SLOTS;
-  const row = Math.floor(slot / LIGHT.length);
+  const slot = slots.get(id) ?? hash(id) % LIGHT.length;
+  const hue = slot % LIGHT.length;
   return {
-    color: (isDark.value ? DARK : LIGHT)[slot % LIGHT.length]!,
-    dash: DASHES[row]!,
-    shape: SHAPES[(row + (slot % 2)) % SHAPES.length]!,
+    color: (isDark.value ? DARK : LIGHT)[hue]!,
+    dash: DASHES[Math.floor(slot / LIGHT.length)]!,
+    shape: SHAPES[hue % SHAPES.length]!,
+    hollow: hue >= SHAPES.length,
   };
 }

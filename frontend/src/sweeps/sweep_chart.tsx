@@ -48,8 +48,8 @@ function toOption(sweep: SweepPage, points: Plotted[], dark: boolean): ChartOpti
     animation: false,
     grid: { left: 74, right: 24, top: 34, bottom: 44 },
     tooltip: { ...tooltip(dark), formatter: (event: unknown) => (event as { data: { text?: string } }).data.text ?? "best so far" },
-    xAxis: { ...axis, type: "value", name: "point", nameLocation: "middle", nameGap: 26, nameTextStyle: { color: ink }, minInterval: 1, scale: true, splitLine: { show: false } },
-    yAxis: { ...axis, type: "value", name: sweep.metric ?? "", nameTextStyle: { color: ink, align: "left" }, scale: true },
+    xAxis: { ...axis, type: "value", name: "point", nameLocation: "middle", nameGap: 26, nameTextStyle: { color: ink }, minInterval: 1, min: (range: { min: number }) => range.min - 0.5, max: (range: { max: number }) => range.max + 0.5, axisLabel: { ...axis.axisLabel, showMinLabel: false, showMaxLabel: false }, splitLine: { show: false } },
+    yAxis: { ...axis, type: "value", name: `${sweep.metric ?? ""}   (dashed: best so far)`, nameTextStyle: { color: ink, align: "left" }, scale: true },
     series: [
       { type: "line", step: "end", data: bests, symbol: "none", lineStyle: { color: main, width: 1.5, type: [5, 4] }, tooltip: { show: false } },
       { type: "scatter", symbolSize: 9, itemStyle: { color: main }, data: points.map((point) => ({ value: [point.number, point.mean], text: point.text })) },

@@ -230,7 +230,7 @@ function PointRow({ point, sweep }: { point: SweepPoint; sweep: SweepPage }) {
       ))}
       <td>
         <Status status={point.status} />
-        {point.log && <div class="quiet last-line">{point.log}</div>}
+        {point.log && point.status !== "completed" && <div class="quiet last-line">{point.log}</div>}
       </td>
       {sweep.metric && (
         <td class="right" title={exactValue(point.mean)}>
