@@ -11,5 +11,13 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0, // data: addresses are not in the content security policy
     chunkSizeWarningLimit: 700,
+    rollupOptions: {
+      // No hashes: the server lets browsers ask each time whether a file has changed, and the history stays readable.
+      output: {
+        entryFileNames: "assets/[name].js",
+        chunkFileNames: "assets/[name].js",
+        assetFileNames: "assets/[name].[ext]",
+      },
+    },
   },
 });

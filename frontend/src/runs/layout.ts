@@ -33,7 +33,9 @@ export function defaultWidth(column: Column, grouped = false): number {
 }
 
 export function useLayout(columns: Column[], grouped: boolean): Table<Row> {
-  const [sizing, setSizing] = useState(IDLE);
+  const [, redraw] = useState(0);
+  // Not a state: the table reads what it has just written while the pointer moves.
+  const sizing = useRef(IDLE);
   const { pinned, widths: remembered } = page.value;
   const definitions = useMemo(
     () => columns.map((column) => ({ id: column.name, size: defaultWidth(column, grouped), minSize: 48, maxSize: 900 })),
@@ -43,7 +45,7 @@ export function useLayout(columns: Column[], grouped: boolean): Table<Row> {
     columnOrder: columns.map((column) => column.name),
     columnPinning: { left: pinned.filter((name) => columns.some((column) => column.name === name)), right: [] },
     columnSizing: remembered,
-    columnSizingInfo: sizing,
+    columnSizingInfo: sizing.current,
     columnVisibility: {},
   };
   const options: TableOptionsResolved<Row> = {
@@ -53,7 +55,10 @@ export function useLayout(columns: Column[], grouped: boolean): Table<Row> {
     columnResizeMode: "onChange",
     state,
     onStateChange: () => undefined,
-    onColumnSizingInfoChange: (change) => setSizing((before) => (typeof change === "function" ? change(before) : change)),
+    onColumnSizingInfoChange: (change) => {
+      sizing.current = typeof change === "function" ? change(sizing.current) : change;
+      redraw((before) => before + 1);
+    },
     onColumnSizingChange: (change) => {
       const before = page.value.widths;
       update({ widths: typeof change === "function" ? change(before) : change });

@@ -1,0 +1,52 @@
+"""A real browser for the tests of the page; they are skipped where there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+LIMIT_MS = 20_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start the system's Chromium, once for each module: its driver's event loop must not meet other tests."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the page is tested with playwright")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("there is no Chromium on this machine")
+    sync_api.expect.set_options(timeout=LIMIT_MS)
+    # Chromium has no sandbox for root, and what it opens here is our own.
+    options = ["--no-sandbox"] if os.getuid() == 0 else []
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=[*options, "--disable-dev-shm-usage"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Page]:
+    """Open a tab of 1280 by 800 that fails the test when a script fails, or the page breaks its own policy."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    context.set_default_timeout(LIMIT_MS)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    page.on("console", lambda message: wrong.append(message.text) if _is_wrong(message.type, message.text) else None)
+    page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    yield page
+    context.close()
+    assert not wrong
+
+
+def _is_wrong(kind: str, text: str) -> bool:
+    # The browser reports each answer of 400 and more, such as that to a filter which is half typed.
+    return kind == "error" and "Failed to load resource" not in text
