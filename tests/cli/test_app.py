@@ -108,8 +108,8 @@ def test_version(capsys: Capsys) -> None:
         (
             ["frobnicate"],
             error(
-                "there is no command 'frobnicate'. There are ls, show, diff, best, plot, export, ui, report, tag, note, "
-                "rm, doctor, import, rerun, run, sweep, check-distributed, schema, completion."
+                "there is no command 'frobnicate'. There are ls, show, diff, best, plot, export, ui, report, tag, "
+                "note, rm, doctor, import, rerun, run, sweep, check-distributed, schema, completion."
             ),
         ),
         (["--versoin"], error("there is no option --versoin. Did you mean --version?")),

@@ -12,10 +12,12 @@ from pystematic.rundir import RunDir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pystematic.resolve import Parameters
 
 # Of what `pystematic[ui]` installs.
-LIBRARIES = ("starlette", "uvicorn", "anyio", "h11", "numpy")
+LIBRARIES = ("starlette", "uvicorn", "numpy")
 ENDINGS = (".html", ".htm")
 
 
@@ -23,7 +25,7 @@ def show_page(options: Parameters, words: list[str]) -> int:
     """``ui``: serve the page until Ctrl-C."""
     folder = _folder(options, words)
     serve = _load("serve")
-    serve(folder, port=options["port"], with_browser=options["browser"])  # type: ignore[operator]
+    serve(folder, port=options["port"], with_browser=options["browser"])
     return 0
 
 
@@ -56,26 +58,28 @@ def write_report(options: Parameters, words: list[str]) -> int:
     if not found:
         raise NotFoundError(f"no run in {options['output_dir']!r} fits: there is nothing to report.")
     write = _load("write_report")
-    write(path, str(options["output_dir"]), found)  # type: ignore[operator]
+    write(path, str(options["output_dir"]), found)
     count = len(found)
     print(f"Wrote {count} run{'' if count == 1 else 's'} to {path}.", file=sys.stderr)
     return 0
 
 
-def _load(name: str) -> object:
+def _load(name: str) -> Any:
     """Return a function of the page.
 
     Raises:
         UsageError: what it needs is not installed.
     """
-    try:
-        import pystematic.web as web  # most commands need none of it
+    from importlib.util import find_spec  # most commands need none of this
 
-        return getattr(web, name)
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if error.name == "pystematic.web":
-            raise UsageError("this installation of pystematic has no page: pystematic/web was removed.") from None
-        if library not in LIBRARIES:
-            raise
-        raise UsageError(f"the page needs {library}, which is not installed: pip install 'pystematic[ui]'") from None
+    if find_spec("pystematic.web") is None:
+        raise UsageError("this installation of pystematic has no page: the folder pystematic/web is not there.")
+    # Looked for and not imported: the address is printed before the libraries are loaded.
+    missing = [library for library in LIBRARIES if find_spec(library) is None]
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        names = ", ".join(missing)
+        raise UsageError(f"the page needs {names}, which {are} not installed: pip install 'pystematic[ui]'")
+    import pystematic.web as web
+
+    return getattr(web, name)

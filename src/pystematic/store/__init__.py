@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pystematic.store._frame import group_rows as group_rows
     from pystematic.store._frame import spread_of as spread_of
     from pystematic.store._legacy import import_runs as import_runs
+    from pystematic.store._preparing import prepare_columns as prepare_columns
     from pystematic.store._query import MISSING as MISSING
     from pystematic.store._query import Query as Query
     from pystematic.store._query import SortKey as SortKey
@@ -55,6 +56,7 @@ _HOMES = {
     "_find": ("find_run",),
     "_frame": ("Spread", "group_rows", "spread_of"),
     "_legacy": ("import_runs",),
+    "_preparing": ("prepare_columns",),
     "_query": ("MISSING", "Query", "SortKey", "check_names", "field_text", "parse_query", "parse_sort"),
     "_query_parser": ("QueryError",),
     "_runs": ("Group", "Runs", "parse_field", "quoted", "runs"),

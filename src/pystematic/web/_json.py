@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 
+import orjson
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -52,8 +54,13 @@ def _digits(value: int) -> str:
 
 
 def dump_json(value: object) -> bytes:
-    """Return a value that `to_json` has made, or that is made of its parts, as bytes.
+    """Return a value that `to_json` has made, or that is made of its parts, as bytes."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # half characters, which UTF-8 has none for
+        return dump_ascii(value)
 
-    In ASCII, so that half characters, which UTF-8 has none for, arrive too.
-    """
+
+def dump_ascii(value: object) -> bytes:
+    """Return the same in ASCII."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")

@@ -16,7 +16,7 @@ from pystematic._version import __version__
 from pystematic.errors import UsageError
 from pystematic.rundir import SYSTEM_PREFIX, replace_file
 from pystematic.store import Run, take_snapshot
-from pystematic.web._json import dump_json
+from pystematic.web._json import dump_ascii
 from pystematic.web._run_page import compare, run_page, scalar_tags
 from pystematic.web._series import SeriesReader
 from pystematic.web._table import TableMaker, TableQuestion
@@ -151,7 +151,7 @@ def format_report(report: Report, script: str, style: str) -> bytes:
 
 def embed_json(value: object) -> str:
     """Return JSON in which no letter means anything to a parser of HTML: such stand in texts only, as escapes."""
-    text = dump_json(value).decode("ascii")
+    text = dump_ascii(value).decode("ascii")
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 

@@ -109,19 +109,24 @@ def sample(x: Array, y: Array, window: Window) -> Sampled:
 
 def _bucket_starts(x: Array, window: Window) -> Array:
     """Return where each bucket that has points begins; ``x`` is in order and not empty."""
-    low = max(float(x[0]), window.low)
-    high = min(float(x[-1]), window.high)
-    if window.is_log:
-        positive = x[np.searchsorted(x, max(low, 0.0), "right") :]
-        low = max(low, float(positive[0])) if len(positive) else low
-        edges = np.geomspace(low, high, window.buckets + 1) if 0 < low < high else np.array([low])
-    else:
-        # By halves: the difference of two finite numbers may be infinite.
-        edges = 2 * np.linspace(low / 2, high / 2, window.buckets + 1)
-    starts = np.searchsorted(x, edges[:-1] if len(edges) > 1 else edges, "left")
+    low, high = max(float(x[0]), window.low), min(float(x[-1]), window.high)
+    if window.is_log and low <= 0:
+        positive = x[np.searchsorted(x, 0.0, "right") :]
+        low = float(positive[0]) if len(positive) else low
+    edges = _edges(low, high, window)
     # What stands before the first edge or behind the last is a bucket of its own.
+    starts = np.searchsorted(x, edges[:-1], "left")
     starts = np.concatenate([[0], starts, [np.searchsorted(x, edges[-1], "right")]])
     return np.unique(starts[starts < len(x)])
+
+
+def _edges(low: float, high: float, window: Window) -> Array:
+    """Return the bounds of the buckets from ``low`` to ``high``."""
+    if window.is_log and 0 < low < high:
+        return np.geomspace(low, high, window.buckets + 1)
+    # By halves: the difference of two finite numbers may be infinite.
+    edges: Array = 2 * np.linspace(low / 2, high / 2, window.buckets + 1)
+    return edges
 
 
 def _extremes(x: Array, y: Array, window: Window) -> Array:
@@ -206,25 +211,39 @@ def spread(series: Sequence[tuple[Array, Array]], window: Window) -> Spreads:
     if not parts:
         nothing = np.array([])
         return Spreads(nothing, nothing, nothing, nothing, nothing, nothing, False)
-    every = np.unique(np.concatenate([x for x, _ in parts]))
-    is_sampled = len(every) > 2 * window.buckets or not _share_places([x for x, _ in parts], every)
-    places = every[_bucket_starts(every, window)] if is_sampled else every
-    return _spread_at(parts, places, is_sampled)
+    places = _shared_places([x for x, _ in parts], 2 * window.buckets)
+    if places is not None:
+        return _spread_at(parts, places, False)
+    low, high = min(float(x[0]) for x, _ in parts), max(float(x[-1]) for x, _ in parts)
+    return _spread_at(parts, _edges(low, high, window)[:-1], True)
 
 
-def _share_places(xs: Sequence[Array], every: Array) -> bool:
-    """Tell whether series mostly have points at the same x, as those of seeds have by step; by time never."""
-    return len(xs) == 1 or sum(len(np.unique(x)) for x in xs) >= 1.5 * len(every)
+def _shared_places(xs: Sequence[Array], most: int) -> Array | None:
+    """Return all x of some series, None where there are more, or the series mostly have points at different ones.
+
+    Those of seeds share their steps; by time no two series do.
+    """
+    own: list[Array] = []
+    for x in xs:
+        if own and np.array_equal(x, xs[0]):
+            own.append(own[0])
+            continue
+        own.append(np.unique(x))
+        if len(own[-1]) > most:
+            return None
+    every = np.unique(np.concatenate(own))
+    is_shared = len(xs) == 1 or sum(map(len, own)) >= 1.5 * len(every)
+    return every if is_shared and len(every) <= most else None
 
 
 def _spread_at(parts: Sequence[tuple[Array, Array]], places: Array, is_sampled: bool) -> Spreads:
-    """Return the spread of what belongs to each place: the points from it up to the next one."""
+    """Return the spread of what belongs to each place that has points: those from it up to the next one."""
     count = len(places)
     total, squares, n = np.zeros(count), np.zeros(count), np.zeros(count)
     low, high = np.full(count, np.inf), np.full(count, -np.inf)
     means = []
     for x, y in parts:
-        place = np.searchsorted(places, x, "right") - 1
+        place = np.maximum(np.searchsorted(places, x, "right") - 1, 0)  # the first edge may be rounded up
         found, starts = np.unique(place, return_index=True)
         lengths = np.diff(np.append(starts, len(x)))
         mean = np.add.reduceat(y / np.repeat(lengths, lengths), starts)
@@ -233,9 +252,10 @@ def _spread_at(parts: Sequence[tuple[Array, Array]], places: Array, is_sampled: 
         low[found] = np.minimum(low[found], np.minimum.reduceat(y, starts))
         high[found] = np.maximum(high[found], np.maximum.reduceat(y, starts))
         means.append((found, mean))
-    mean = total * (len(parts) / n)
-    for found, own in means:
-        squares[found] += (own - mean[found]) ** 2
+    has = n > 0
     with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total * (len(parts) / n)
+        for found, own in means:
+            squares[found] += (own - mean[found]) ** 2
         std = np.where(n > 1, np.sqrt(squares / (n - 1)), np.nan)
-    return Spreads(places, mean, std, n, low, high, is_sampled)
+    return Spreads(places[has], mean[has], std[has], n[has], low[has], high[has], is_sampled)

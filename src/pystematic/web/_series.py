@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pystematic._record import record
-from pystematic.store import Run, read_columns
+from pystematic.store import Run, prepare_columns, read_columns
 from pystematic.web._errors import RequestError
 from pystematic.web._sampling import Sampled, Spreads, Window, in_order, sample, smooth, spread, to_floats
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from pystematic.web._sampling import Array
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
 
 # Bytes of series that are kept ready. Large ones are in the store's cache besides, which is nearly as quick.
-KEPT_BYTES = 64 * 2**20
+KEPT_BYTES = 96 * 2**20
 MOST_RUNS = 2000
 MOST_BUCKETS = 20_000
 DEFAULT_BUCKETS = 1000
@@ -73,6 +73,7 @@ class SeriesReader:
         weight = _number(request, "smoothing", 0.0)
         names = _names(request.get("runs"), "runs")
         runs = [self._find(name) for name in names]
+        self._prepare(runs, tag, axis)
 
         def one(run: Run, name: str) -> Series:
             points = self._points(run, tag, axis)
@@ -93,10 +94,16 @@ class SeriesReader:
         bands: list[Band] = []
         for group in groups:
             runs = [self._find(name) for name in _names(group.get("runs"), "groups")]
+            self._prepare(runs, tag, axis)
             found = list(self._pool.map(lambda run: self._points(run, tag, axis), runs))
             parts = [(points.x, points.y) for points in found]
             bands.append(_band(str(group.get("key", "")), len(runs), spread(parts, window)))
         return {"tag": tag, "x": axis, "groups": bands}
+
+    def _prepare(self, runs: Sequence[Run], tag: str, axis: str) -> None:
+        with self._lock:
+            unknown = [run.path for run in runs if (str(run.path), tag, axis) not in self._kept]
+        prepare_columns(unknown)
 
     def _points(self, run: Run, tag: str, axis: str) -> Points:
         key = (str(run.path), tag, axis)
