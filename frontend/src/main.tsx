@@ -14,5 +14,5 @@ setSource(new HttpSource());
 followAddressBar();
 startKeys();
 // What the page asks for first goes first; that it is told of changes can wait until then.
-void readSession().finally(startLive);
+void readSession().then(startLive);
 render(<Page />, document.getElementById("app")!);

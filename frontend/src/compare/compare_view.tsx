@@ -228,7 +228,7 @@ function ScatterMenus({ all }: { all: Column[] }) {
       {(["x", "y", "colour"] as const).map((title, at) => (
         <label key={title} class="select">
           {title}
-          <select value={chosen[at]} onChange={(event) => set(at, event.currentTarget.value)}>
+          <select aria-label={at === 2 ? "colour" : `${title} axis`} value={chosen[at]} onChange={(event) => set(at, event.currentTarget.value)}>
             {at === 2 && <option value="">the run</option>}
             {all
               .filter((column) => column.type !== "list")

@@ -249,7 +249,11 @@ function HeadCell({ cell, names, pinned }: { cell: Placed; names: string[]; pinn
       <span
         class={header.column.getIsResizing() ? "resizer resizing" : "resizer"}
         aria-hidden="true"
-        onMouseDown={resize}
+        onMouseDown={(event) => {
+          // Else the browser begins to drag the header's button.
+          event.preventDefault();
+          resize(event);
+        }}
         onTouchStart={resize}
         onDblClick={() => {
           const { [column.name]: _, ...widths } = page.value.widths;

@@ -22,8 +22,13 @@ export function startLive(): void {
   listeners.add(() => void readSession());
 }
 
+/** Ask for the session; without an answer what is known stays, and the page says that it is not connected. */
 export async function readSession(): Promise<void> {
-  session.value = await source().session();
+  try {
+    session.value = await source().session();
+  } catch {
+    connected.value = false;
+  }
 }
 
 /** Hear of changes while a component is there, at most one call each ``everyMs``; what came between is joined. */

@@ -276,9 +276,7 @@ def test_markup_in_names_and_values_is_text(view: str, tab: Page) -> None:
             OUTPUT,
             {f"{text} {index}": [1.0, 2.0], "loss": [1.0]},
             index,
-            params={"text": text, f"<i>{index}</i>": index},
-            tags=[text],
-            note=text,
+            params={"text": text, f"<i>{index}</i>": index, "tags": [text], "note": text},
         )
     with served() as address:
         open_view(tab, address, view)
