@@ -56,7 +56,7 @@ def _is_varying(values: Sequence[Any]) -> bool:
         return False
     first = values[0]
     kind = type(first)
-    if kind in _COMPARE_EXACTLY and all(type(value) is kind and value == first for value in values):
+    if kind in _COMPARE_EXACTLY and set(map(type, values)) == {kind} and values.count(first) == len(values):
         return False
     text = None if first is MISSING else _text(first)
     return any((None if value is MISSING else _text(value)) != text for value in values)

@@ -112,7 +112,7 @@ class Api:
             return self._table_maker().csv(question)
 
     def _table_maker(self) -> TableMaker:
-        snapshot: Snapshot = self.folder.snapshot()
+        snapshot: Snapshot = self.folder.recent()
         if self._maker is None or self._maker.snapshot is not snapshot:
             self._maker = TableMaker(snapshot)
         return self._maker

@@ -92,29 +92,33 @@ def _may_vary(name: str) -> bool:
 
 def _parameter(name: str, values: Sequence[Any], *, is_shown: bool) -> Column | None:
     """Return the column of a parameter; None where none of these runs has it."""
-    kinds: set[ColumnType] = set()
-    distinct: set[Any] = set()
-    has = False
-    for value in values:
-        if value is MISSING:
-            continue
-        has = True
-        if value is None:
-            distinct.add(None)
-            continue
-        kinds.add(_TYPES.get(type(value), "text"))
-        distinct.add(json.dumps(value, default=repr) if isinstance(value, list | dict) else (type(value), value))
-    if not has:
+    types = set(map(type, values))
+    is_missing = type(MISSING) in types
+    types.discard(type(MISSING))
+    if not types:
         return None
+    kinds = {_TYPES.get(kind, "text") for kind in types if kind is not type(None)}
+    n_values = _count_distinct(values, types)
     return {
         "name": field_text(("params", name)),
         "label": name,
         "kind": "parameter",
         "type": kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "text",
-        "varies": len(distinct) > 1 or any(value is MISSING for value in values),
-        "n_values": len(distinct),
+        "varies": n_values > 1 or is_missing,
+        "n_values": n_values,
         "shown": is_shown,
     }
+
+
+def _count_distinct(values: Sequence[Any], types: set[type]) -> int:
+    """Return how many different values there are; 1, 1.0 and True are three. Of 10,000 runs, so at the speed of C."""
+    count = 0
+    for kind in types:
+        own = values if len(types) == 1 else [value for value in values if type(value) is kind]
+        own = [value for value in own if value is not MISSING]
+        hashable = kind not in (list, dict)
+        count += len(set(own)) if hashable else len({json.dumps(value, default=repr) for value in own})
+    return count
 
 
 def _is_metric(text: str) -> bool:

@@ -32,7 +32,8 @@ class Folder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(path)
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
+        self._look = threading.Lock()
         self._real = os.path.realpath(self.path)
         self._snapshot: Snapshot | None = None
         self._looked_at = 0.0
@@ -43,15 +44,25 @@ class Folder:
 
         While nothing changes it is the same object, so that what was made of it may be kept.
         """
-        with self.lock:
+        with self._look:
             age = time.monotonic() - self._looked_at
-            if self._snapshot is None or is_new or age > max(FRESH_FOR_S, self._cost_s / SHARE):
+            if self._snapshot is None or is_new or age > self.period_s:
                 began = time.monotonic()
-                self._take(take_snapshot(self.path))
+                found = take_snapshot(self.path)  # others go on asking the one before
                 self._looked_at = time.monotonic()
                 self._cost_s = self._looked_at - began
+                self._take(found)
             assert self._snapshot is not None
             return self._snapshot
+
+    def recent(self) -> Snapshot:
+        """Return the same without waiting for somebody who is looking just now."""
+        known = self._snapshot
+        if known is None or self._look.acquire(blocking=False):
+            if known is not None:
+                self._look.release()
+            return self.snapshot()
+        return known
 
     @property
     def period_s(self) -> float:
