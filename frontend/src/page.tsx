@@ -8,7 +8,7 @@ import { RunsView } from "./runs/runs_view";
 import { addressOf, page, update, type ViewName } from "./state/address";
 import { useKeys } from "./state/keys";
 import { connected, session } from "./state/live";
-import { isDark, openMarks } from "./state/marks";
+import { assignMarks, isDark } from "./state/marks";
 import { nextTheme } from "./state/theme";
 import { formatCount } from "./state/format";
 
@@ -37,9 +37,9 @@ export function Page() {
     { keys: "/", help: "Filter", run: () => document.getElementById("filter")?.focus() },
     { keys: "t", help: "Dark or light", run: nextTheme },
   ]);
+  assignMarks(page.value.selected);
   const root = session.value?.root;
   useEffect(() => {
-    if (root !== undefined) openMarks(root);
     const name = session.value?.name ?? "";
     document.title = name ? `${name} · pystematic` : "pystematic";
   }, [root]);

@@ -13,6 +13,7 @@ import { assignMarks, isDark } from "../state/marks";
 import { useColumns } from "../runs/columns";
 import { Grid } from "../runs/grid";
 import { useRows } from "../runs/row_window";
+import { shownColumns } from "../runs/runs_view";
 import { makeAxis, type Axis } from "./axes";
 import { Differences } from "./differences";
 import { Parallel } from "./parallel";
@@ -97,9 +98,7 @@ function ParallelTab({ all, within }: { all: Column[]; within: string }) {
   const rows = useRows({ where: within, brushes, sort, columns: chosen });
   useChanges(() => rows.refresh());
   const problem = noteFilter(answer.problem ?? rows.problem, rows.warning);
-  const columns = (chosen ?? rows.columns.map((column) => column.name)).flatMap((name) =>
-    name === "id" ? [] : ([...rows.columns, ...all].find((column) => column.name === name) ?? []),
-  );
+  const columns = shownColumns(rows, all, chosen);
   const total = answer.value?.matching ?? 0;
   return (
     <div class="compare">

@@ -10,7 +10,9 @@ import { touches, useChanges } from "../state/live";
 import { assignMarks } from "../state/marks";
 
 /** So many of the table are drawn when none is selected. */
-export const DRAWN_UNASKED = 10;
+const DRAWN_UNASKED = 10;
+/** Of groups, as their lines are fewer. */
+const GROUPED_UNASKED = 60;
 
 export interface DrawnRun {
   id: string;
@@ -26,11 +28,12 @@ export interface DrawnRuns {
 }
 
 export function useDrawnRuns(all: Column[] | null): Answer<DrawnRuns> {
-  const { where, sort, selected } = page.value;
+  const { where, sort, selected, bands } = page.value;
+  const limit = bands ? GROUPED_UNASKED : DRAWN_UNASKED;
   const names = all?.filter((column) => column.kind === "parameter" && column.varies && column.shown).map((column) => column.name) ?? null;
   const answer = useAnswer(
-    names === null ? null : (signal) => ask(where, sort, selected, names, signal),
-    [where, sort, selected, names],
+    names === null ? null : (signal) => ask(where, sort, selected, limit, names, signal),
+    [where, sort, selected, limit, names],
   );
   useChanges((change) => {
     const shown = answer.value?.runs.map((run) => run.id) ?? [];
@@ -39,18 +42,25 @@ export function useDrawnRuns(all: Column[] | null): Answer<DrawnRuns> {
   return answer;
 }
 
-async function ask(where: string, sort: string, selected: string[], names: string[], signal: AbortSignal): Promise<DrawnRuns> {
+async function ask(
+  where: string,
+  sort: string,
+  selected: string[],
+  limit: number,
+  names: string[],
+  signal: AbortSignal,
+): Promise<DrawnRuns> {
   const columns = ["status", "experiment", "started_at", ...names];
   const query =
     selected.length > 0
       ? { where: `id in [${selected.map((id) => quote(shortId(id))).join(", ")}]`, columns, limit: selected.length * 2 }
-      : { where, sort, columns, limit: DRAWN_UNASKED };
+      : { where, sort, columns, limit };
   const table = await source().table(query, signal);
   const rows = selected.length > 0 ? selected.flatMap((id) => table.rows.find((row) => row.id === id) ?? []) : table.rows;
   const ids = rows.flatMap((row) => row.id ?? []);
   assignMarks(ids);
-  const differing = differingPlaces(table.columns, rows);
-  const runs = rows.map((row) => ({ id: row.id!, row, label: labelRun(table.columns, row, differing) }));
+  const labels = labelRuns(table.columns, rows);
+  const runs = rows.map((row, at) => ({ id: row.id!, row, label: labels[at]! }));
   return { runs, columns: table.columns, matching: table.matching, selected: selected.length > 0 };
 }
 
@@ -62,7 +72,15 @@ function differingPlaces(columns: Column[], rows: Row[]): number[] {
   });
 }
 
-function labelRun(columns: Column[], row: Row, places: number[]): string {
-  const parts = places.map((at) => `${columns[at]!.label}=${formatValue(row.values[at], columns[at]!.type)}`);
-  return parts.join(" ") || shortId(row.id ?? "");
+/** Name runs by what differs; by the seed, too, where nothing else tells them apart. */
+function labelRuns(columns: Column[], rows: Row[]): string[] {
+  const differing = differingPlaces(columns, rows);
+  const label = (row: Row, places: number[]): string =>
+    places.map((at) => `${columns[at]!.label}=${formatValue(row.values[at], columns[at]!.type)}`).join(" ") || shortId(row.id ?? "");
+  const short = rows.map((row) => label(row, differing.filter((at) => !isSeed(columns[at]!))));
+  return new Set(short).size === rows.length ? short : rows.map((row) => label(row, differing));
+}
+
+export function isSeed(column: Column): boolean {
+  return /(^|[._])seed$/.test(column.label);
 }

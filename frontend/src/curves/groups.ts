@@ -1,7 +1,7 @@
 // Runs that are drawn as one line with a band: those that are equal in what they are grouped by.
 import type { Column } from "../api/schema";
 import { formatValue } from "../api/values";
-import type { DrawnRun } from "./drawn_runs";
+import { isSeed, type DrawnRun } from "./drawn_runs";
 
 export interface DrawnGroup {
   key: string;
@@ -22,5 +22,5 @@ export function groupRuns(runs: readonly DrawnRun[], columns: readonly Column[],
 function isGrouping(column: Column, groupBy: readonly string[]): boolean {
   return groupBy.length > 0
     ? groupBy.includes(column.name)
-    : column.kind === "parameter" && !/(^|[._])seed$/.test(column.label);
+    : column.kind === "parameter" && !isSeed(column);
 }

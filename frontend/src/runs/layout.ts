@@ -23,7 +23,8 @@ const IDLE: ColumnSizingInfoState = {
 };
 
 export function defaultWidth(column: Column, grouped = false): number {
-  if (column.name === "status") return 112;
+  if (column.name === "status" || column.name === "experiment") return 112;
+  if (column.type === "duration") return 88;
   if (column.type === "time") return 172;
   if (column.name === "tags") return 150;
   const label = 34 + column.label.length * 7;

@@ -60,12 +60,24 @@ export function RunsView() {
 }
 
 /** The lead column shows the run's name, so that the field `id` needs none of its own. */
-function shownColumns(rows: RowWindow, all: Column[], chosen: string[] | null): Column[] {
+export function shownColumns(rows: RowWindow, all: Column[], chosen: string[] | null): Column[] {
   const known = new Map([...all, ...rows.columns].map((column) => [column.name, column]));
-  const unordered = chosen ?? rows.columns.map((column) => column.name);
+  const unordered = chosen ?? [...rows.columns].sort(byInterest).map((column) => column.name);
   const { groupBy } = page.value;
   const names = [...groupBy, ...unordered.filter((name) => !groupBy.includes(name))];
   return names.flatMap((name) => (name === "id" ? [] : (known.get(name) ?? [])));
+}
+
+/** What one came for first: how it went, with which parameters, and how good it is. When is in the name of the run. */
+function byInterest(one: Column, other: Column): number {
+  return interest(one) - interest(other);
+}
+
+function interest(column: Column): number {
+  if (column.name === "experiment" || column.name === "status") return 0;
+  if (column.kind === "parameter") return 1;
+  if (column.kind === "metric") return column.direction ? 2 : 3;
+  return 4;
 }
 
 function Counts({ rows, grouped }: { rows: RowWindow; grouped: boolean }) {

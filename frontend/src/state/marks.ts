@@ -27,17 +27,17 @@ function hash(text: string): number {
   return value >>> 0;
 }
 
-const slots = new Map<string, number>();
-let storageKey = "";
+const STORAGE_KEY = "pystematic marks";
+// One for all folders: the ids of runs are different everywhere.
+const slots = new Map<string, number>(readSlots());
 
-/** Remember the marks of the runs of this folder in the browser. */
-export function openMarks(root: string): void {
-  storageKey = `pystematic marks ${root}`;
+function readSlots(): [string, number][] {
   try {
-    const stored: unknown = JSON.parse(localStorage.getItem(storageKey) ?? "[]");
-    if (Array.isArray(stored)) for (const [id, slot] of stored) if (!slots.has(id)) slots.set(id, Number(slot) % SLOTS);
+    const stored: unknown = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "[]");
+    return Array.isArray(stored) ? stored.map(([id, slot]) => [String(id), Number(slot) % SLOTS || 0]) : [];
   } catch {
     // No storage, or not ours: marks are made again from the ids.
+    return [];
   }
 }
 
@@ -66,9 +66,8 @@ function freeSlot(hue: number, taken: ReadonlySet<number>): number {
 }
 
 function store(): void {
-  if (!storageKey) return;
   try {
-    localStorage.setItem(storageKey, JSON.stringify([...slots].slice(-KEPT)));
+    localStorage.setItem(STORAGE_KEY, JSON.stringify([...slots].slice(-KEPT)));
   } catch {
     // A full or forbidden storage costs only that colours may change with the next start.
   }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LIMIT_MS = 20_000
@@ -40,13 +40,18 @@ def tab(browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-    page.on("console", lambda message: wrong.append(message.text) if _is_wrong(message.type, message.text) else None)
-    page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+
+    def read(message: ConsoleMessage) -> None:
+        # The browser reports each answer of 400 and more, such as that to a filter which is half typed.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            wrong.append(message.text)
+
+    def refuse(dialog: Dialog) -> None:
+        wrong.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    page.on("console", read)
+    page.on("dialog", refuse)
     yield page
     context.close()
     assert not wrong
-
-
-def _is_wrong(kind: str, text: str) -> bool:
-    # The browser reports each answer of 400 and more, such as that to a filter which is half typed.
-    return kind == "error" and "Failed to load resource" not in text

@@ -46,7 +46,7 @@ def drag(tab: Page, where: Locator, share_from: float, share_to: float) -> None:
 
 
 def inked_share_of_height(tab: Page, tag: str) -> float:
-    """Return over how much of the height of the plot something is drawn in a run's colour, from its top to its bottom."""
+    """Return over how much of the height of the plot, from top to bottom, something is drawn in a run's colour."""
     return float(
         picture(tab, tag).evaluate(
             """frame => {

@@ -145,7 +145,7 @@ def test_a_patch_is_shown_as_a_diff(tab: Page) -> None:
     Path(run.patch_file).write_text(PATCH, encoding="utf-8")
     with served() as address:
         open_run(tab, address, run, "code")
-        expect(tab.locator(".patch summary")).to_have_text("train.py +2 −1")
+        expect(tab.locator(".patch summary")).to_have_text(re.compile("^train.py [+]2 .1$"))
         expect(tab.locator(".diff-line.diff-removed")).to_have_text("-lr = 0.1")
         expect(tab.locator(".diff-line.diff-added").last).to_have_text('+name = "<script>alert(1)</script>"')
 

@@ -168,7 +168,8 @@ def test_columns_are_chosen_ordered_pinned_and_resized_in_the_address(tab: Page)
         header = tab.get_by_role("columnheader", name="random_seed")
         edge = header.locator(".resizer").bounding_box()
         before = header.bounding_box()
-        assert edge and before
+        assert edge
+        assert before
         tab.mouse.move(edge["x"] + 4, edge["y"] + 10)
         tab.mouse.down()
         tab.mouse.move(edge["x"] + 104, edge["y"] + 10, steps=4)

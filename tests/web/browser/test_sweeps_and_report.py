@@ -35,7 +35,7 @@ PROGRAM = """
 
 def test_a_sweep_shows_points_deviation_progress_and_the_best(tab: Page, working_dir: Path) -> None:
     program = write_program(working_dir, PROGRAM)
-    options = ["sweep", "--name", "study", "--seeds", "2", "train", "--rate", "1,2,4", "--output-dir", OUTPUT]
+    options = ["sweep", "--name", "study", "--seeds", "2", "train", "--rate", "1,2,4", "--output-dir", str(OUTPUT)]
     ended = run_python(program, *options)
     assert ended.returncode == 0, ended.stderr
     with served() as address:
