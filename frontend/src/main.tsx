@@ -6,10 +6,12 @@ import { Page } from "./page";
 import { followAddressBar } from "./state/address";
 import { startKeys } from "./state/keys";
 import { readSession, startLive } from "./state/live";
+import { startScale } from "./state/scale";
 import { startTheme } from "./state/theme";
 import "./style.css";
 
 startTheme();
+startScale();
 setSource(new HttpSource());
 followAddressBar();
 startKeys();

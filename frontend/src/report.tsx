@@ -7,10 +7,12 @@ import { Page } from "./page";
 import { followAddressBar } from "./state/address";
 import { startKeys } from "./state/keys";
 import { readSession } from "./state/live";
+import { startScale } from "./state/scale";
 import { startTheme } from "./state/theme";
 import "./style.css";
 
 startTheme();
+startScale();
 const report = JSON.parse(document.getElementById("pystematic-report")!.textContent ?? "") as Report;
 setSource(new EmbeddedSource(report));
 followAddressBar();

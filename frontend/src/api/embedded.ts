@@ -43,7 +43,9 @@ export class EmbeddedSource implements Source {
     const { table } = this.report;
     const names = query.columns ?? table.columns.filter((column) => column.shown).map((column) => column.name);
     const places = names.map((name) => table.columns.findIndex((column) => column.name === name)).filter((at) => at >= 0);
-    const rows = this.sort(this.brushed(table.rows, query.brushes ?? []), query.sort ?? "");
+    const wanted = new Set(query.runs);
+    const chosen = wanted.size > 0 ? table.rows.filter((row) => row.id !== null && wanted.has(row.id)) : table.rows;
+    const rows = this.sort(this.brushed(chosen, query.brushes ?? []), query.sort ?? "");
     const offset = query.offset ?? 0;
     return {
       columns: places.map((at) => table.columns[at]!),

@@ -1,8 +1,10 @@
-// What was brushed, in the filter language, so that the server chooses the runs.
+// What was selected and brushed, in the filter language, so that the server chooses the runs.
 import type { Brush } from "../state/address";
+import { shortId } from "../state/format";
 
-export function joinFilter(where: string, brushes: readonly Brush[]): string {
+export function joinFilter(where: string, brushes: readonly Brush[], runs: readonly string[] = []): string {
   const parts = brushes.map(formatBrush).filter((text) => text !== "");
+  if (runs.length > 0) parts.unshift(`id in [${runs.map((id) => quote(shortId(id))).join(", ")}]`);
   if (where.trim() !== "") parts.unshift(parts.length > 0 ? `(${where})` : where);
   return parts.join(" and ");
 }

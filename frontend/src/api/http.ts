@@ -73,7 +73,7 @@ const part = encodeURIComponent;
 
 function tableQuery(query: TableQuery): string {
   const text = new URLSearchParams();
-  const where = joinFilter(query.where, query.brushes ?? []);
+  const where = joinFilter(query.where, query.brushes ?? [], query.runs ?? []);
   if (where) text.set("where", where);
   if (query.sort) text.set("sort", query.sort);
   for (const name of query.groupBy ?? []) text.append("group_by", name);

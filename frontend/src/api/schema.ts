@@ -405,7 +405,11 @@ export interface TableData {
   rows: unknown[][];
 }
 
-/** What was recorded under a tag (or all tags), in the order of time; ``n_items`` are there in all. */
+/**
+ * What was recorded under a tag (or all tags), in the order of time; ``n_items`` are there in all.
+ *
+ * Asked without ``offset``, of many items at most ``limit`` (200) that are spread over all of them.
+ */
 export interface Media {
   n_items: number;
   items: MediaItem[];

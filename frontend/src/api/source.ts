@@ -24,6 +24,8 @@ import type { Brush } from "../state/address";
 
 export interface TableQuery {
   where: string;
+  /** Only these runs, besides. */
+  runs?: string[];
   /** What was brushed; as strict as the filter. */
   brushes?: Brush[];
   sort?: string;

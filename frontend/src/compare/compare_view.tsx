@@ -1,13 +1,13 @@
 // Many runs side by side: parallel coordinates over a table that they filter, a scatter plot, and what differs.
 import { useMemo } from "preact/hooks";
 import type { Column, Table } from "../api/schema";
-import { source } from "../api/source";
-import { joinFilter, quote } from "../api/filter";
+import { source, type TableQuery } from "../api/source";
+import { joinFilter } from "../api/filter";
 import { Choice, Empty, Loading, Popover, ProblemNote } from "../parts/basic";
 import { noteFilter } from "../parts/filter_field";
 import { useAnswer } from "../parts/use_answer";
 import { page, update } from "../state/address";
-import { formatCount, shortId } from "../state/format";
+import { formatCount } from "../state/format";
 import { useChanges } from "../state/live";
 import { assignMarks, isDark } from "../state/marks";
 import { useColumns } from "../runs/columns";
@@ -23,13 +23,14 @@ import { Scatter } from "./scatter";
 const MOST_LINES = 2000;
 const MOST_AXES = 12;
 const LIVE_MS = 3000;
+type Within = Pick<TableQuery, "where" | "runs">;
 type Tab = "parallel" | "scatter" | "differences";
 
 export function CompareView() {
   const all = useColumns();
   const { tab, selected, where } = page.value;
   // Of the runs that are selected; of all that the filter leaves when none is.
-  const within = selected.length > 0 ? `id in [${selected.map((id) => quote(shortId(id))).join(", ")}]` : where;
+  const within: Within = selected.length > 0 ? { where: "", runs: selected } : { where };
   const shown: Tab = tab === "scatter" || tab === "differences" ? tab : "parallel";
   if (!all) return <Loading what="columns" />;
   return (
@@ -73,9 +74,9 @@ function proposedMetrics(all: Column[]): Column[] {
   return declared.length > 0 ? declared : all.filter((column) => column.kind === "metric" && column.shown).slice(-3);
 }
 
-function useValues(within: string, names: string[]) {
+function useValues(within: Within, names: string[]) {
   const { sort } = page.value;
-  const query = { where: within, sort, columns: names, limit: MOST_LINES };
+  const query = { ...within, sort, columns: names, limit: MOST_LINES };
   const answer = useAnswer<Table>(names.length > 0 ? (signal) => source().table(query, signal) : null, [query]);
   useChanges(() => answer.again(), LIVE_MS);
   return answer;
@@ -90,12 +91,12 @@ function axesOf(table: Table | null, names: string[], isChoice: (name: string) =
   return axes;
 }
 
-function ParallelTab({ all, within }: { all: Column[]; within: string }) {
+function ParallelTab({ all, within }: { all: Column[]; within: Within }) {
   const { brushes, sort, columns: chosen } = page.value;
   const names = page.value.axes ?? proposedAxes(all);
   const answer = useValues(within, names);
   const axes = useMemo(() => [...axesOf(answer.value, names, () => true).values()], [answer.value, names.join("\n")]);
-  const rows = useRows({ where: within, brushes, sort, columns: chosen });
+  const rows = useRows({ ...within, brushes, sort, columns: chosen });
   useChanges(() => rows.refresh());
   const problem = noteFilter(answer.problem ?? rows.problem, rows.warning);
   const columns = shownColumns(rows, all, chosen);
@@ -135,7 +136,7 @@ function ParallelTab({ all, within }: { all: Column[]; within: string }) {
   );
 }
 
-function ScatterTab({ all, within }: { all: Column[]; within: string }) {
+function ScatterTab({ all, within }: { all: Column[]; within: Within }) {
   const [x, y, color] = scatterColumns(all);
   const names = [...new Set([x, y, color].filter((name) => name !== ""))];
   const answer = useValues(within, names);
@@ -165,10 +166,10 @@ function scatterColumns(all: Column[]): [string, string, string] {
   return [x || parameters[0]?.name || "started_at", y || metric || "duration", color];
 }
 
-function DifferencesTab({ within }: { within: string }) {
+function DifferencesTab({ within }: { within: Within }) {
   const { selected, sort } = page.value;
   const unasked = useAnswer<Table>(
-    selected.length > 0 ? null : (signal) => source().table({ where: within, sort, columns: ["status"], limit: 6 }, signal),
+    selected.length > 0 ? null : (signal) => source().table({ ...within, sort, columns: ["status"], limit: 6 }, signal),
     [within, sort, selected.length],
   );
   noteFilter(unasked.problem);

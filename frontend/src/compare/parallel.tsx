@@ -1,7 +1,7 @@
 // Parallel coordinates: a line for each run through its values; brushing an axis chooses runs.
 import { useRef } from "preact/hooks";
 import type { Row } from "../api/schema";
-import { formatNumber } from "../state/format";
+import { formatTick } from "../state/format";
 import type { Brush, Interval } from "../state/address";
 import { rampColor, shares, type Axis } from "./axes";
 import { palette, tooltip, useChart, type ChartOption } from "./echarts";
@@ -71,7 +71,7 @@ function toOption(axes: Axis[], rows: readonly Row[], dark: boolean): ChartOptio
       dim,
       name: axis.column.label,
       type: axis.kind,
-      ...(axis.kind === "category" ? { data: axis.categories } : { scale: true, axisLabel: { color: quiet, formatter: formatNumber } }),
+      ...(axis.kind === "category" ? { data: axis.categories } : { scale: true, axisLabel: { color: quiet, formatter: formatTick } }),
     })),
     series: {
       type: "parallel",

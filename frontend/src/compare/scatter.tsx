@@ -3,7 +3,7 @@ import { useRef } from "preact/hooks";
 import type { Row } from "../api/schema";
 import { formatValue } from "../api/values";
 import { update } from "../state/address";
-import { formatNumber, shortId } from "../state/format";
+import { formatTick, shortId } from "../state/format";
 import { markOf } from "../state/marks";
 import { rampColor, shares, type Axis } from "./axes";
 import { palette, tooltip, useChart, type ChartOption } from "./echarts";
@@ -89,7 +89,7 @@ function toOption({ x, y, color, rows, dark }: ScatterProps): ChartOption {
     scale: true,
     data: of.kind === "category" ? of.categories : undefined,
     axisLine: { lineStyle: { color: line } },
-    axisLabel: { color: quiet, fontSize: 11, ...(of.kind === "category" ? {} : { formatter: formatNumber }) },
+    axisLabel: { color: quiet, fontSize: 11, ...(of.kind === "category" ? {} : { formatter: formatTick }) },
     splitLine: { lineStyle: { color: line, opacity: 0.4 } },
   });
   const data = rows.flatMap((row, at) => {

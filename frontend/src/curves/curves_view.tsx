@@ -10,6 +10,7 @@ import { page, update, type PageState } from "../state/address";
 import { useKeys } from "../state/keys";
 import { isEmpty, useChanges } from "../state/live";
 import { assignMarks } from "../state/marks";
+import { scale } from "../state/scale";
 import { useColumns } from "../runs/columns";
 import { RunList } from "./run_list";
 import { Chart } from "./chart";
@@ -89,9 +90,9 @@ export function Sections({ tags, runs, groups }: { tags: Tag[] } & Drawn) {
           <summary>
             {name || "other"} <span class="quiet">{members.length}</span>
           </summary>
-          <div class="multiples" style={{ gridTemplateColumns: `repeat(auto-fill, minmax(${WIDTHS[size]}px, 1fr))` }}>
+          <div class="multiples" style={{ gridTemplateColumns: `repeat(auto-fit, minmax(min(${Math.round(WIDTHS[size] * scale.value)}px, 100%), 1fr))` }}>
             {members.map((tag) => (
-              <Chart key={tag.tag} tag={tag.tag} runs={runs} groups={groups} height={HEIGHTS[size]} nRuns={tag.n_runs} />
+              <Chart key={tag.tag} tag={tag.tag} runs={runs} groups={groups} height={Math.round(HEIGHTS[size] * scale.value)} nRuns={tag.n_runs} />
             ))}
           </div>
         </details>

@@ -1,7 +1,6 @@
 // Which runs are looked at in the views of several runs, and what they are called there.
 import type { Column, Row } from "../api/schema";
 import { source } from "../api/source";
-import { quote } from "../api/filter";
 import { formatValue } from "../api/values";
 import { useAnswer, type Answer } from "../parts/use_answer";
 import { page } from "../state/address";
@@ -53,7 +52,7 @@ async function ask(
   const columns = ["status", "experiment", "started_at", ...names];
   const query =
     selected.length > 0
-      ? { where: `id in [${selected.map((id) => quote(shortId(id))).join(", ")}]`, columns, limit: selected.length * 2 }
+      ? { where: "", runs: selected, columns, limit: selected.length }
       : { where, sort, columns, limit };
   const table = await source().table(query, signal);
   const rows = selected.length > 0 ? selected.flatMap((id) => table.rows.find((row) => row.id === id) ?? []) : table.rows;

@@ -4,8 +4,9 @@
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Interval, XAxis } from "../state/address";
-import { formatDuration, formatNumber } from "../state/format";
+import { formatDuration, formatTick } from "../state/format";
 import type { Mark } from "../state/marks";
+import { scale } from "../state/scale";
 
 export interface Line {
   id: string;
@@ -44,7 +45,8 @@ export interface ChartEvents {
   read: (readings: Reading[] | null, left: number, top: number, own: boolean) => void;
 }
 
-const FONT = '11px system-ui, -apple-system, "Segoe UI", sans-serif';
+const FONT_PX = 11;
+const FONT_FAMILY = 'system-ui, -apple-system, "Segoe UI", sans-serif';
 const MIN_DRAG_PX = 4;
 // With fewer points than this in sight, each of them has a marker.
 const MARKED_POINTS = 24;
@@ -114,7 +116,9 @@ export class LineChart {
     const ink = dark ? "#aab0bb" : "#5b6270";
     const grid = { stroke: dark ? "#ffffff14" : "#0000000f", width: 1 };
     const ticks = { stroke: dark ? "#ffffff2e" : "#00000022", width: 1, size: 4 };
-    const axis = { stroke: ink, font: FONT, grid, ticks };
+    const letters = scale.peek();
+    const font = `${FONT_PX * letters}px ${FONT_FAMILY}`;
+    const axis = { stroke: ink, font, grid, ticks };
     return {
       width,
       height,
@@ -131,7 +135,7 @@ export class LineChart {
         y: { distr: logY ? 3 : 1, range: () => this.rangeY },
       },
       axes: [
-        { ...axis, size: 30, space: 64, ...(x === "time" ? {} : { values: (_, splits) => splits.map(x === "relative" ? durationTick : numberTick) }) },
+        { ...axis, size: 30 * letters, space: 64 * letters, ...(x === "time" ? {} : { values: (_, splits) => splits.map(x === "relative" ? durationTick : numberTick) }) },
         { ...axis, size: axisWidth, space: 30, values: (_, splits) => splits.map(numberTick) },
       ],
       series: [{}, { show: true, paths: () => null, points: { show: false } }],
@@ -398,10 +402,10 @@ function spread(low: number, high: number, log: boolean, share: number): Interva
   return [low - pad, high + pad];
 }
 
-const numberTick = (value: number | null): string => (value == null ? "" : formatNumber(Number(value.toPrecision(12))));
+const numberTick = (value: number | null): string => (value == null ? "" : formatTick(value));
 const durationTick = (value: number | null): string => (value == null ? "" : formatDuration(value));
 
 function axisWidth(_plot: uPlot, values: string[] | null): number {
   const longest = (values ?? []).reduce((length, value) => Math.max(length, value?.length ?? 0), 0);
-  return Math.max(38, 16 + longest * 6.4);
+  return Math.max(38, 16 + longest * 6.4) * scale.peek();
 }

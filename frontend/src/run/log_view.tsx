@@ -7,9 +7,10 @@ import { useSize } from "../parts/element_size";
 import { page, update } from "../state/address";
 import { formatCount, formatSize } from "../state/format";
 import { useKeys } from "../state/keys";
+import { scale } from "../state/scale";
 import { isEmpty, touches, useChanges } from "../state/live";
 
-const LINE_PX = 18;
+const LINE = 18;
 const PAGE_LINES = 200;
 // Browsers limit the height of an element: a longer log is scrolled by its share, not line by line.
 const MOST_PX = 8_000_000;
@@ -107,10 +108,11 @@ function LogPane(props: { id: string; rank: number; running: boolean; children: 
   const [follow, setFollow] = useState(props.running);
   const [marked, setMarked] = useState(0);
 
-  const inSight = Math.max(1, Math.floor(height / LINE_PX));
+  const linePx = Math.round(LINE * scale.value);
+  const inSight = Math.max(1, Math.floor(height / linePx));
   const lastTop = Math.max(0, held.nLines - inSight);
-  const tall = Math.min(MOST_PX, held.nLines * LINE_PX);
-  const isScaled = held.nLines * LINE_PX > MOST_PX;
+  const tall = Math.min(MOST_PX, held.nLines * linePx);
+  const isScaled = held.nLines * linePx > MOST_PX;
   const first = Math.min(lastTop, Math.max(0, follow ? lastTop : top));
 
   useEffect(() => {
@@ -121,7 +123,7 @@ function LogPane(props: { id: string; rank: number; running: boolean; children: 
     if (isEmpty(change) || touches(change, [props.id])) void held.measure();
   }, LIVE_MS);
   useEffect(() => held.see(Math.floor(first), Math.min(held.nLines - 1, Math.floor(first) + inSight + 1)));
-  const offset = isScaled ? (lastTop > 0 ? (first / lastTop) * (tall - height) : 0) : first * LINE_PX;
+  const offset = isScaled ? (lastTop > 0 ? (first / lastTop) * (tall - height) : 0) : first * linePx;
   useEffect(() => {
     if (scroller.current && Math.abs(scroller.current.scrollTop - offset) > 1) scroller.current.scrollTop = offset;
   }, [offset, tall, height]);
@@ -134,7 +136,7 @@ function LogPane(props: { id: string; rank: number; running: boolean; children: 
   const scrolled = (): void => {
     const at = scroller.current?.scrollTop ?? 0;
     if (Math.abs(at - offset) <= 1) return;
-    go(isScaled ? (at / Math.max(1, tall - height)) * lastTop : at / LINE_PX);
+    go(isScaled ? (at / Math.max(1, tall - height)) * lastTop : at / linePx);
   };
   const jump = (number: number): void => {
     setMarked(number);
@@ -185,11 +187,11 @@ function LogPane(props: { id: string; rank: number; running: boolean; children: 
           if (follow && event.deltaY < 0) setFollow(false);
           if (!isScaled) return;
           event.preventDefault();
-          go(first + event.deltaY / LINE_PX);
+          go(first + event.deltaY / linePx);
         }}
       >
         <div class="log-tall" style={{ height: tall }}>
-          <div class="log-lines" style={{ transform: `translateY(${isScaled ? offset : Math.floor(first) * LINE_PX}px)` }}>
+          <div class="log-lines" style={{ lineHeight: `${linePx}px`, transform: `translateY(${isScaled ? offset : Math.floor(first) * linePx}px)` }}>
             {shown.map((at) => (
               <LogText key={at} at={at} line={held.line(at)} digits={digits} marked={marked === at + 1} />
             ))}

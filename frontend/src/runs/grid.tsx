@@ -8,14 +8,15 @@ import { useVirtualRows } from "../parts/use_virtual";
 import { addressOf, page, update } from "../state/address";
 import { shortId } from "../state/format";
 import { useKeys } from "../state/keys";
+import { scale } from "../state/scale";
 import { Cell, isRight } from "./cell";
 import { defaultWidth, move, useLayout, type GridHeader } from "./layout";
 import type { RowWindow } from "./row_window";
 import { setSelected, toggleSelected } from "./selection";
 
-const ROW_PX = 30;
-const HEADER_PX = 34;
-const LEAD_PX = 296;
+const ROW = 30;
+const HEADER = 34;
+const LEAD = 296;
 const MARGIN_PX = 300;
 
 export interface GridProps {
@@ -35,7 +36,8 @@ interface Placed {
 
 export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
   const scroller = useRef<HTMLDivElement>(null);
-  const virtual = useVirtualRows(scroller, rows.matching, ROW_PX, HEADER_PX);
+  const [rowPx, headerPx, leadPx] = [ROW, HEADER, LEAD].map((size) => Math.round(size * scale.value)) as [number, number, number];
+  const virtual = useVirtualRows(scroller, rows.matching, rowPx, headerPx);
   const { width } = useSize(scroller);
   const [scrollLeft, setScrollLeft] = useState(0);
   const [active, setActive] = useState(-1);
@@ -55,8 +57,8 @@ export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
       return [placed];
     });
   };
-  const pinned = place(layout.getLeftLeafColumns().map((column) => column.id), LEAD_PX);
-  const edge = endOf(pinned, LEAD_PX);
+  const pinned = place(layout.getLeftLeafColumns().map((column) => column.id), leadPx);
+  const edge = endOf(pinned, leadPx);
   const others = place(layout.getCenterLeafColumns().map((column) => column.id), edge);
   const totalWidth = endOf(others, edge);
   const inSight = others.filter(
@@ -118,8 +120,8 @@ export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
       aria-busy={rows.stale}
       onScroll={(event) => setScrollLeft(event.currentTarget.scrollLeft)}
     >
-      <div class="grid-head" role="row" aria-rowindex={1} style={{ width: totalWidth, height: HEADER_PX }}>
-        <div class="grid-lead" role="columnheader" aria-sort={sortOf("id")} style={{ width: LEAD_PX }}>
+      <div class="grid-head" role="row" aria-rowindex={1} style={{ width: totalWidth, height: headerPx }}>
+        <div class="grid-lead" role="columnheader" aria-sort={sortOf("id")} style={{ width: leadPx }}>
           <SelectShown rows={rows} first={first} last={last} />
           <button type="button" class="plain sort" title="Sort by id" onClick={() => cycleSort("id")}>
             {grouped ? "group" : "run"} {sortSign("id")}
@@ -137,6 +139,8 @@ export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
               key={item.index}
               at={item.index}
               top={item.start}
+              height={rowPx}
+              leadWidth={leadPx}
               row={row}
               active={item.index === active}
               choose={choose}
@@ -267,6 +271,8 @@ function HeadCell({ cell, names, pinned }: { cell: Placed; names: string[]; pinn
 interface RowProps {
   at: number;
   top: number;
+  height: number;
+  leadWidth: number;
   row: Row | undefined;
   active: boolean;
   choose: (at: number, range: boolean) => void;
@@ -277,11 +283,11 @@ interface RowProps {
   places: Map<string, number>;
 }
 
-function GridRow({ at, top, row, active, choose, activate, edit, pinned, others, places }: RowProps) {
+function GridRow({ at, top, height, leadWidth, row, active, choose, activate, edit, pinned, others, places }: RowProps) {
   const { selected } = page.value;
   const ids = idsOf(row);
   const isSelected = ids.length > 0 && ids.every((id) => selected.includes(id));
-  const style = { transform: `translateY(${top}px)`, height: ROW_PX };
+  const style = { transform: `translateY(${top}px)`, height };
   if (!row) return <div class="grid-row" role="row" aria-rowindex={at + 2} style={style} />;
   return (
     <div
@@ -293,7 +299,7 @@ function GridRow({ at, top, row, active, choose, activate, edit, pinned, others,
       onClick={activate}
       onDblClick={() => row.id && update({ view: "run", item: row.id, tab: "" })}
     >
-      <div class="grid-lead" role="rowheader" style={{ width: LEAD_PX }}>
+      <div class="grid-lead" role="rowheader" style={{ width: leadWidth }}>
         <input
           type="checkbox"
           checked={isSelected}

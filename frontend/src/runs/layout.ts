@@ -12,6 +12,7 @@ import { useMemo, useRef, useState } from "preact/hooks";
 import type { Column, Row } from "../api/schema";
 import { isNumeric } from "../api/values";
 import { page, update } from "../state/address";
+import { scale } from "../state/scale";
 
 const IDLE: ColumnSizingInfoState = {
   columnSizingStart: [],
@@ -23,6 +24,10 @@ const IDLE: ColumnSizingInfoState = {
 };
 
 export function defaultWidth(column: Column, grouped = false): number {
+  return Math.round(widthOf(column, grouped) * scale.value);
+}
+
+function widthOf(column: Column, grouped: boolean): number {
   if (column.name === "status" || column.name === "experiment") return 112;
   if (column.type === "duration") return 88;
   if (column.type === "time") return 172;
@@ -40,7 +45,7 @@ export function useLayout(columns: Column[], grouped: boolean): Table<Row> {
   const { pinned, widths: remembered } = page.value;
   const definitions = useMemo(
     () => columns.map((column) => ({ id: column.name, size: defaultWidth(column, grouped), minSize: 48, maxSize: 900 })),
-    [columns.map((column) => column.name).join("\n"), grouped],
+    [columns.map((column) => column.name).join("\n"), grouped, scale.value],
   );
   const state: Partial<TableState> = {
     columnOrder: columns.map((column) => column.name),

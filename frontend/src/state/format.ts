@@ -9,6 +9,16 @@ export function formatNumber(value: number): string {
   return minus(trimZeros(value.toPrecision(5)));
 }
 
+/** A round number at an axis: thousands and millions by their letter. */
+export function formatTick(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 1e4 && size < 1e12) {
+    const [unit, letter] = size >= 1e9 ? [1e9, "G"] : size >= 1e6 ? [1e6, "M"] : [1e3, "k"];
+    return `${minus(String(Number((value / unit).toPrecision(6))))}${letter}`;
+  }
+  return formatNumber(Number(value.toPrecision(12)));
+}
+
 function minus(text: string): string {
   return text.replace(/^-/, "−");
 }

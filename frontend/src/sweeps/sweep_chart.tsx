@@ -3,7 +3,7 @@ import { useRef } from "preact/hooks";
 import type { SweepPage } from "../api/schema";
 import { formatValue, numberOf } from "../api/values";
 import { palette, tooltip, useChart, type ChartOption } from "../compare/echarts";
-import { formatNumber } from "../state/format";
+import { formatNumber, formatTick } from "../state/format";
 import { isDark } from "../state/marks";
 import { shownSweep } from "./shown_sweep";
 
@@ -43,7 +43,7 @@ function toOption(sweep: SweepPage, points: Plotted[], dark: boolean): ChartOpti
     best = least ? Math.min(best, point.mean) : Math.max(best, point.mean);
     return [point.number, best];
   });
-  const axis = { axisLine: { lineStyle: { color: line } }, axisLabel: { color: quiet, fontSize: 11, formatter: formatNumber }, splitLine: { lineStyle: { color: line, opacity: 0.4 } } };
+  const axis = { axisLine: { lineStyle: { color: line } }, axisLabel: { color: quiet, fontSize: 11, formatter: formatTick }, splitLine: { lineStyle: { color: line, opacity: 0.4 } } };
   return {
     animation: false,
     grid: { left: 74, right: 24, top: 34, bottom: 44 },

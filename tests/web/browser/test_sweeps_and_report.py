@@ -105,3 +105,20 @@ def test_a_report_of_selected_runs_holds_only_those(tab: Page, working_dir: Path
     assert name_of(runs[1]) not in path.read_text(encoding="utf-8")
     open_report(tab, path)
     expect(rows(tab)).to_have_count(2)
+
+
+def test_curves_and_comparison_of_a_report_are_of_the_selected_runs(tab: Page, working_dir: Path) -> None:
+    runs = make_study()
+    path = working_dir / "report.html"
+    ended = run_python("-m", "pystematic", "report", "--file", path, "--output-dir", OUTPUT)
+    assert ended.returncode == 0, ended.stderr
+    open_report(tab, path)
+    for run in (runs[0], runs[4]):
+        tab.locator(".grid-row", has_text=run.id).get_by_role("checkbox").click()
+    tab.get_by_role("link", name="Curves", exact=True).first.click()
+    drawn = tab.locator("[data-tag='train/loss'] .chart-frame")
+    expect(drawn).to_have_attribute("aria-label", re.compile("2 lines"))
+    tab.get_by_role("radio", name="Relative").click()
+    expect(drawn).to_have_attribute("aria-label", re.compile("2 lines, relative"))
+    tab.get_by_role("link", name="Compare", exact=True).click()
+    expect(tab.get_by_role("img", name="Parallel coordinates of 2 runs")).to_be_visible()
