@@ -410,6 +410,41 @@ def test_media_by_tag_and_kind(page: Page) -> None:
     assert kinds == {"image", "text", "table", "histogram"}
 
 
+def test_of_very_many_items_some_are_shown_from_the_first_to_the_last(page: Page) -> None:
+    run = make_run(OUTPUT)
+    add_items(run, *(rundir.Item("text", "t", i, float(i), {"text": "x" * 10}, None) for i in range(1000)))
+    address = f"/api/runs/{segment(run)}/media"
+
+    media = page.get(address, limit=5)
+    assert (media["n_items"], [item["step"] for item in media["items"]]) == (1000, [0, 249, 499, 749, 999])
+    assert [item["step"] for item in page.get(address, offset=7, limit=2)["items"]] == [7, 8]
+    assert len(page.get(address)["items"]) == 200
+
+
+def test_long_texts_and_tables_are_cut_and_said_to_be(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pystematic.web._run_page.ALL_TEXTS", 8)
+    monkeypatch.setattr("pystematic.web._run_page.LEAST_TEXT", 3)
+    monkeypatch.setattr("pystematic.web._run_page.ALL_ROWS", 4)
+    monkeypatch.setattr("pystematic.web._run_page.LEAST_ROWS", 1)
+    run = make_run(OUTPUT)
+    path = run.path / "texts" / "t.txt"
+    path.parent.mkdir()
+    path.write_text("abcdef")
+    rows = [[i] for i in range(5)]
+    add_items(
+        run,
+        rundir.Item("text", "t", 0, 1.0, {"text": "abcdef"}, None),
+        rundir.Item("text", "t", 1, 2.0, {}, path),
+        rundir.Item("table", "t", 2, 3.0, {"columns": ["a"], "data": rows}, None),
+        rundir.Item("table", "t", 3, 4.0, {"columns": ["a"], "data": rows[:1]}, None),
+    )
+
+    items = page.get(f"/api/runs/{segment(run)}/media")["items"]
+    assert [item.get("text") for item in items] == ["abc", "abc", None, None]
+    assert [len(item["table"]["rows"]) for item in items[2:]] == [1, 1]
+    assert [item["cut"] for item in items] == [True, True, True, False]
+
+
 def test_media_that_are_added_are_found(page: Page) -> None:
     run = make_run(OUTPUT)
     address = f"/api/runs/{segment(run)}/media"

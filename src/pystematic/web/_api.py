@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 MOST_COMPARED = 200
 DEFAULT_LOG_LINES = 200
-DEFAULT_MEDIA = 100
+DEFAULT_MEDIA = 200
 
 
 class Api:
@@ -178,7 +178,7 @@ class Api:
         run = self.folder.run(name)
         tag = query["tag"][0] if query.get("tag") else None
         count = max(0, min(_int(query, "limit", DEFAULT_MEDIA), 1000))
-        first = _int(query, "offset", 0)
+        first = _int(query, "offset", 0) if "offset" in query else None
         kind = _text(query, "kind") or None
         return media_of(name, run, self._items, tag=tag, kind=kind, first=first, count=count)
 

@@ -186,7 +186,7 @@ def _static_endpoint(static_dir: str) -> Callable[[Request], Any]:
 def _live_endpoint(api: Api) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         async def events() -> AsyncIterator[bytes]:
-            subscriber = api.watcher.subscribe(asyncio.get_running_loop())
+            subscriber = await run_in_threadpool(api.watcher.subscribe, asyncio.get_running_loop())
             try:
                 yield b"retry: 1000\n" + _event("hello", no_change())
                 async for change in subscriber.changes():

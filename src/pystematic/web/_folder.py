@@ -55,6 +55,11 @@ class Folder:
             assert self._snapshot is not None
             return self._snapshot
 
+    @property
+    def known(self) -> Snapshot | None:
+        """The runs as they were when the folder was looked at last; None before the first look."""
+        return self._snapshot
+
     def recent(self) -> Snapshot:
         """Return the same without waiting for somebody who is looking just now."""
         known = self._snapshot

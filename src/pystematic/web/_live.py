@@ -100,8 +100,11 @@ class Watcher:
         self._is_closed = False
 
     def subscribe(self, loop: asyncio.AbstractEventLoop) -> Subscriber:
-        """Return a new listener."""
+        """Return a new listener, which is told of all that changes from now on. Looks at the folder, and may block."""
         subscriber = Subscriber(loop)
+        # The state before anybody is greeted: what changes while the thread starts is told too. Without the lock, as
+        # the first look at a large folder takes seconds.
+        state = _FolderState(self._folder) if self._thread is None else None
         with self._lock:
             if self._is_closed:
                 subscriber.close()
@@ -109,8 +112,9 @@ class Watcher:
             self._subscribers.add(subscriber)
             if self._thread is None:
                 self._stop = threading.Event()
+                arguments = (self._stop, state or _FolderState(self._folder))
                 self._thread = threading.Thread(
-                    target=self._watch, args=(self._stop,), name="pystematic-watcher", daemon=True
+                    target=self._watch, args=arguments, name="pystematic-watcher", daemon=True
                 )
                 self._thread.start()
         return subscriber
@@ -133,8 +137,7 @@ class Watcher:
         for subscriber in subscribers:
             subscriber.close()
 
-    def _watch(self, stop: threading.Event) -> None:
-        state = _FolderState(self._folder)
+    def _watch(self, stop: threading.Event, state: _FolderState) -> None:
         while not stop.wait(self._folder.period_s):
             change = state.look()
             if change is None:
@@ -150,7 +153,8 @@ class _FolderState:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._snapshot = folder.snapshot()
+        # What the page was told last, even if that was a moment ago.
+        self._snapshot = folder.known or folder.snapshot()
         self._sizes = _sizes(self._snapshot)
         self._sweeps = _sweep_states(folder.path)
 

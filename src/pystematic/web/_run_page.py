@@ -45,6 +45,9 @@ MOST_FILES = 2000
 MOST_PATCH = 2 * 2**20
 MOST_TEXT = 256 * 1024
 MOST_ROWS = 1000
+# The same for all items of an answer together; of each at least the least is shown.
+ALL_TEXTS, LEAST_TEXT = 8 * 2**20, 4096
+ALL_ROWS, LEAST_ROWS = 20_000, 20
 # Runs of which is kept what they have recorded beside numbers.
 KEPT_ITEMS = 64
 MEDIA_KINDS: tuple[TagKind, ...] = ("image", "figure", "histogram", "text", "table")
@@ -346,7 +349,9 @@ def media_tags(runs: Sequence[Run], items: Items) -> list[Tag]:
     return [{"tag": tag, "kind": kind, "n_runs": count} for (kind, tag), count in counts.items()]
 
 
-def media_of(name: str, run: Run, items: Items, *, tag: str | None, kind: str | None, first: int, count: int) -> Media:
+def media_of(
+    name: str, run: Run, items: Items, *, tag: str | None, kind: str | None, first: int | None, count: int
+) -> Media:
     """Return some of what a run has recorded beside numbers.
 
     Args:
@@ -354,19 +359,39 @@ def media_of(name: str, run: Run, items: Items, *, tag: str | None, kind: str | 
         run: it.
         items: of all runs.
         tag, kind: only this; all when None.
-        first: the number of the first that is wanted, from 0; counted from the end when negative.
-        count: how many.
+        first: the number of the first that is wanted, from 0; counted from the end when negative. None for some that
+            are spread over all of them, the first and the last one among them.
+        count: how many at most.
     """
     found = [
         item
         for item in items.of(run)
         if item.kind != "params" and (tag is None or item.tag == tag) and (kind is None or item.kind == kind)
     ]
-    start = max(0, len(found) + first) if first < 0 else first
-    return {"n_items": len(found), "items": [_media_item(name, run, item) for item in found[start : start + count]]}
+    if first is None:
+        chosen = [found[number] for number in _spread_over(len(found), count)]
+    else:
+        start = max(0, len(found) + first) if first < 0 else first
+        chosen = found[start : start + count]
+    limits = _Limits(len(chosen))
+    return {"n_items": len(found), "items": [_media_item(name, run, item, limits) for item in chosen]}
 
 
-def _media_item(name: str, run: Run, item: rundir.Item) -> MediaItem:
+def _spread_over(total: int, count: int) -> list[int]:
+    if total <= count:
+        return list(range(total))
+    return [total - 1] if count == 1 else [i * (total - 1) // (count - 1) for i in range(count)]
+
+
+class _Limits:
+    """How much of each of some items is shown."""
+
+    def __init__(self, count: int) -> None:
+        self.text = min(MOST_TEXT, max(LEAST_TEXT, ALL_TEXTS // max(1, count)))
+        self.rows = min(MOST_ROWS, max(LEAST_ROWS, ALL_ROWS // max(1, count)))
+
+
+def _media_item(name: str, run: Run, item: rundir.Item, limits: _Limits) -> MediaItem:
     relative = None if item.file is None else os.path.relpath(item.file, run.path).replace(os.sep, "/")
     real = None if relative is None else file_inside(run.path, relative)
     kind: Any = item.kind
@@ -382,9 +407,9 @@ def _media_item(name: str, run: Run, item: rundir.Item) -> MediaItem:
         "fields": {key: to_json(value) for key, value in item.data.items() if key not in _SHOWN_APART},
     }
     if item.kind == "text":
-        made["text"], made["cut"] = _text_of(item, real)
+        made["text"], made["cut"] = _text_of(item, real, limits.text)
     elif item.kind == "table":
-        made["table"], made["cut"] = _table_of(item, real)
+        made["table"], made["cut"] = _table_of(item, real, limits.rows)
     elif item.kind == "histogram":
         made["histogram"] = _histogram_of(item)
     return made
@@ -393,25 +418,25 @@ def _media_item(name: str, run: Run, item: rundir.Item) -> MediaItem:
 _SHOWN_APART = frozenset(("text", "data", "columns", "edges", "counts", "listing"))
 
 
-def _text_of(item: rundir.Item, real: str | None) -> tuple[str, bool]:
+def _text_of(item: rundir.Item, real: str | None, most: int) -> tuple[str, bool]:
     text = item.data.get("text")
     if isinstance(text, str):
-        return text[:MOST_TEXT], len(text) > MOST_TEXT
+        return text[:most], len(text) > most
     if real is None:
         return "", False
     with open(real, "rb") as file:
-        data = file.read(MOST_TEXT)
+        data = file.read(most)
         return data.decode("utf-8", "replace"), os.fstat(file.fileno()).st_size > len(data)
 
 
-def _table_of(item: rundir.Item, real: str | None) -> tuple[TableData, bool]:
+def _table_of(item: rundir.Item, real: str | None, most: int) -> tuple[TableData, bool]:
     if item.file is not None and real is None:
         return {"columns": [], "rows": []}, False
     try:
         columns, rows = rundir.read_table(item)
     except (OSError, ValueError):
         return {"columns": [], "rows": []}, False
-    return {"columns": columns, "rows": [to_json(row) for row in rows[:MOST_ROWS]]}, len(rows) > MOST_ROWS
+    return {"columns": columns, "rows": [to_json(row) for row in rows[:most]]}, len(rows) > most
 
 
 def _histogram_of(item: rundir.Item) -> Histogram:

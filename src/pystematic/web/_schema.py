@@ -463,7 +463,10 @@ class TableData(TypedDict):
 
 
 class Media(TypedDict):
-    """What was recorded under a tag (or all tags), in the order of time; ``n_items`` are there in all."""
+    """What was recorded under a tag (or all tags), in the order of time; ``n_items`` are there in all.
+
+    Asked without ``offset``, of many items at most ``limit`` (200) that are spread over all of them.
+    """
 
     n_items: int
     items: list[MediaItem]
