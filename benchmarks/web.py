@@ -412,30 +412,40 @@ def measure_bundle(figures: Figures) -> None:
 
 def measure_tensorboard(figures: Figures) -> None:
     """Measure the same of TensorBoard, without its page: until its server lists all runs, and a call for all curves."""
-    folder = CACHE_DIR / "web-tensorboard"
     for name, runs, points in (("series", POINTS_RUNS, POINTS), ("runs", RUNS, 10)):
-        logdir = folder / name
-        if not (folder / f"{name}.done").exists():
-            shutil.rmtree(logdir, ignore_errors=True)
-            first = logdir / "run-00000" / "events.out.tfevents.1700000000.host.1"
-            subprocess.run([sys.executable, "-c", EVENTS, str(first), str(points)], check=True)
-            for number in range(1, runs):
-                (logdir / f"run-{number:05}").mkdir()
-                shutil.copyfile(first, logdir / f"run-{number:05}" / first.name)
-            (folder / f"{name}.done").touch()
-        port = _free_port()
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", str(port)]
-        command += ["--samples_per_plugin", f"scalars={POINTS}"] if name == "series" else []
-        began = time.perf_counter()
-        with _process(command) as process:
-            listed = _wait_for(port, "/data/plugin/scalars/tags", lambda answer, n=runs: len(answer) == n)
-            if listed is None:
-                print(f"TensorBoard has not listed {runs:,} runs within {LIMIT_S:g} s")
-                continue
-            figures.add(f"TensorBoard: command to a list of {runs:,} runs", time.perf_counter() - began, "s")
-            if name == "series":
-                figures.add("TensorBoard: all curves", _tensorboard_curves(port, runs), "s")
-            figures.add(f"TensorBoard: memory, {name}", _tree_mib(process.pid), "MiB")
+        logdir = _make_events(name, runs, points)
+        _measure_tensorboard(figures, logdir, runs, name, [])
+        if name == "series":
+            options = ["--samples_per_plugin", f"scalars={POINTS}"]
+            _measure_tensorboard(figures, logdir, runs, "all points kept", options)
+
+
+def _make_events(name: str, runs: int, points: int) -> Path:
+    folder = CACHE_DIR / "web-tensorboard"
+    logdir = folder / name
+    if not (folder / f"{name}.done").exists():
+        shutil.rmtree(logdir, ignore_errors=True)
+        first = logdir / "run-00000" / "events.out.tfevents.1700000000.host.1"
+        subprocess.run([sys.executable, "-c", EVENTS, str(first), str(points)], check=True)
+        for number in range(1, runs):
+            (logdir / f"run-{number:05}").mkdir()
+            shutil.copyfile(first, logdir / f"run-{number:05}" / first.name)
+        (folder / f"{name}.done").touch()
+    return logdir
+
+
+def _measure_tensorboard(figures: Figures, logdir: Path, runs: int, name: str, options: Sequence[str]) -> None:
+    port = _free_port()
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--port", str(port), *options]
+    began = time.perf_counter()
+    with _process(command) as process:
+        if _wait_for(port, "/data/plugin/scalars/tags", lambda answer: len(answer) == runs) is None:
+            print(f"TensorBoard has not listed {runs:,} runs within {LIMIT_S:g} s")
+            return
+        figures.add(f"TensorBoard ({name}): to a list of {runs:,} runs", time.perf_counter() - began, "s")
+        if runs == POINTS_RUNS:
+            figures.add(f"TensorBoard ({name}): {runs} curves", _tensorboard_curves(port, runs), "s")
+        figures.add(f"TensorBoard ({name}): memory", _tree_mib(process.pid), "MiB")
 
 
 def _tensorboard_curves(port: int, runs: int) -> float:
