@@ -28,11 +28,13 @@ class Folder:
     Attributes:
         path: its absolute path.
         lock: see above.
+        is_watched: whether somebody looks again and again, and so keeps the snapshot new.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.path.abspath(path)
         self.lock = threading.Lock()
+        self.is_watched = False
         self._look = threading.Lock()
         self._real = os.path.realpath(self.path)
         self._snapshot: Snapshot | None = None
@@ -61,13 +63,9 @@ class Folder:
         return self._snapshot
 
     def recent(self) -> Snapshot:
-        """Return the same without waiting for somebody who is looking just now."""
+        """Return the same; while a watcher looks again and again, as it has found them last, without a wait."""
         known = self._snapshot
-        if known is None or self._look.acquire(blocking=False):
-            if known is not None:
-                self._look.release()
-            return self.snapshot()
-        return known
+        return known if known is not None and self.is_watched else self.snapshot()
 
     @property
     def period_s(self) -> float:

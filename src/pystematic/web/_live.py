@@ -117,6 +117,7 @@ class Watcher:
                     target=self._watch, args=arguments, name="pystematic-watcher", daemon=True
                 )
                 self._thread.start()
+                self._folder.is_watched = True
         return subscriber
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
@@ -138,14 +139,20 @@ class Watcher:
             subscriber.close()
 
     def _watch(self, stop: threading.Event, state: _FolderState) -> None:
-        while not stop.wait(self._folder.period_s):
-            change = state.look()
-            if change is None:
-                continue
+        try:
+            while not stop.wait(self._folder.period_s):
+                change = state.look()
+                if change is None:
+                    continue
+                with self._lock:
+                    subscribers = list(self._subscribers)
+                for subscriber in subscribers:
+                    subscriber.push(change)
+        finally:
             with self._lock:
-                subscribers = list(self._subscribers)
-            for subscriber in subscribers:
-                subscriber.push(change)
+                if self._stop is stop:  # else another one has begun
+                    self._thread = None
+                    self._folder.is_watched = False
 
 
 class _FolderState:
