@@ -19,6 +19,7 @@ import { groupRuns } from "./groups";
 
 const HEIGHTS: Record<PageState["size"], number> = { small: 190, medium: 260, large: 380 };
 const WIDTHS: Record<PageState["size"], number> = { small: 300, medium: 420, large: 640 };
+const FEW_TAGS = 2;
 const TAGS_MS = 5000;
 
 export function CurvesView() {
@@ -76,7 +77,8 @@ export function fits(tag: string, search: string): boolean {
 
 /** Tags by what stands before their first slash; `system/` last, as it is rarely what one came for. */
 export function Sections({ tags, runs, groups }: { tags: Tag[] } & Drawn) {
-  const { size } = page.value;
+  // One or two charts have the space that many would share.
+  const size = tags.length <= FEW_TAGS ? "large" : page.value.size;
   const sections = new Map<string, Tag[]>();
   for (const tag of tags) {
     const name = tag.tag.includes("/") ? tag.tag.slice(0, tag.tag.indexOf("/")) : "";

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 PROGRAM = """
+    import matplotlib.figure
     import numpy
     import pystematic
 
@@ -35,6 +36,10 @@ PROGRAM = """
             context.recorder.image("input", picture, step=step)
             context.recorder.histogram("weights", numpy.arange(100.0), step=step)
             context.recorder.text("sample", f"text <b>{step}</b>", step=step)
+        context.recorder.table("confusion", [{"digit": 3, "as": "<i>8</i>"}], step=2)
+        plot = matplotlib.figure.Figure()
+        plot.subplots().plot([1, 2])
+        context.recorder.figure("plot", plot, step=2)
         open(context.output_dir / "notes.bin", "wb").write(b"123")
         context.recorder.artifact(context.output_dir / "notes.bin")
 
@@ -165,6 +170,10 @@ def test_pictures_texts_and_files_of_a_real_run_are_shown(tab: Page, working_dir
         expect(tab.get_by_alt_text("input, step 0")).to_be_visible()
         expect(tab.get_by_role("img", name="Histogram of weights from 0 to 99")).to_be_visible()
         expect(tab.locator(".recorded-text")).to_have_text("text <b>2</b>")
+        expect(tab.get_by_role("row", name="3 <i>8</i>")).to_be_visible()
+        plot = tab.get_by_alt_text("plot, step 2")
+        plot.scroll_into_view_if_needed()
+        expect(plot).to_be_visible()
         tab.get_by_role("link", name="Files").click()
         with tab.expect_download() as started:
             tab.get_by_role("link", name="notes.bin").first.click()

@@ -253,6 +253,18 @@ def test_an_empty_folder_says_how_a_run_gets_there(tab: Page) -> None:
         expect(rows(tab)).to_have_count(1)
 
 
+def test_a_server_that_has_ended_is_said_and_what_was_seen_stays(tab: Page) -> None:
+    make_study()
+    with served() as address:
+        open_view(tab, address)
+        expect(rows(tab)).to_have_count(6)
+        expect(tab.locator(".live")).to_contain_text("live")
+    expect(tab.locator(".live")).to_contain_text("not connected")
+    expect(rows(tab)).to_have_count(6)
+    tab.get_by_label(FILTER).fill("status == 'failed'")
+    expect(tab.get_by_role("alert")).to_contain_text("pystematic ui")
+
+
 def test_dark_and_light_can_be_chosen_and_stay(tab: Page) -> None:
     make_study(1)
     with served() as address:
