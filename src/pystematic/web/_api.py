@@ -75,7 +75,6 @@ class Api:
     def close(self) -> None:
         """End what runs in the background."""
         self.watcher.close()
-        self._series.close()
 
     # -- all runs --------------------------------------------------------------------------------------------------
 

@@ -71,10 +71,7 @@ def make_report(folder: str, runs: Sequence[Run], title: str) -> Report:
     tags = [tag for tag in scalar_tags(runs) if not tag["tag"].startswith(SYSTEM_PREFIX)]
     texts = [tag["tag"] for tag in tags]
     reader = SeriesReader(by_name.__getitem__)
-    try:
-        series, relative = (_series(reader, names, texts, axis) for axis in _AXES)
-    finally:
-        reader.close()
+    series, relative = (_series(reader, names, texts, axis) for axis in _AXES)
     return {
         "version": __version__,
         "created_at": time.time(),

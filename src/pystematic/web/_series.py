@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -36,8 +35,6 @@ KEPT_BYTES = 96 * 2**20
 MOST_RUNS = 2000
 MOST_BUCKETS = 20_000
 DEFAULT_BUCKETS = 1000
-# numpy and the checksums of the cache let other threads work.
-THREADS = 2
 X_AXES = ("step", "time", "relative")
 
 
@@ -57,11 +54,6 @@ class SeriesReader:
         self._kept: OrderedDict[tuple[str, str, str], tuple[object, Points]] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="pystematic-series")
-
-    def close(self) -> None:
-        """End its threads; what they do now is of no use any more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def series(self, request: SeriesRequest) -> SeriesAnswer:
         """Return what a chart shows of some runs.
@@ -74,12 +66,10 @@ class SeriesReader:
         names = _names(request.get("runs"), "runs")
         runs = [self._find(name) for name in names]
         self._prepare(runs, tag, axis)
-
-        def one(run: Run, name: str) -> Series:
-            points = self._points(run, tag, axis)
-            return _series(name, points, window, weight)
-
-        return {"tag": tag, "x": axis, "series": list(self._pool.map(one, runs, names))}
+        found = [
+            _series(name, self._points(run, tag, axis), window, weight) for name, run in zip(names, runs, strict=True)
+        ]
+        return {"tag": tag, "x": axis, "series": found}
 
     def bands(self, request: BandsRequest) -> BandsAnswer:
         """Return mean and spread of groups of runs.
@@ -95,7 +85,7 @@ class SeriesReader:
         for group in groups:
             runs = [self._find(name) for name in _names(group.get("runs"), "groups")]
             self._prepare(runs, tag, axis)
-            found = list(self._pool.map(lambda run: self._points(run, tag, axis), runs))
+            found = [self._points(run, tag, axis) for run in runs]
             parts = [(points.x, points.y) for points in found]
             bands.append(_band(str(group.get("key", "")), len(runs), spread(parts, window)))
         return {"tag": tag, "x": axis, "groups": bands}
