@@ -37,19 +37,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output-dir", type=Path, help="a folder that holds the sweep already")
     given: Path | None = parser.parse_args().output_dir
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = given or Path(scratch) / "digits"
-        if given is None:
-            run_sweep(folder)
+    # A path that stands in the pictures, and says nothing of who made them.
+    study = Path(tempfile.gettempdir()) / "study"
+    if given is None:
+        study.mkdir()
+    try:
+        folder = given or run_sweep(study)
         with served(folder) as address:
             take_all(address, folder)
+    finally:
+        if given is None:
+            shutil.rmtree(study)
     return 0
 
 
-def run_sweep(folder: Path) -> None:
-    program = str(ROOT / "examples" / "digits.py")
-    command = [sys.executable, program, "sweep", *SWEEP, "train", *PARAMETERS, "--output-dir", str(folder)]
-    subprocess.run(command, cwd=ROOT / "examples", check=True)
+def run_sweep(study: Path) -> Path:
+    """Run the sweep in a folder; return that of its runs."""
+    shutil.copy(ROOT / "examples" / "digits.py", study)
+    command = [sys.executable, "digits.py", "sweep", *SWEEP, "train", *PARAMETERS]
+    # The package of this tree, also where another one is installed.
+    path = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
+    subprocess.run(command, cwd=study, check=True, env={**os.environ, "PYTHONPATH": path})
+    return study / "output"
 
 
 @contextmanager

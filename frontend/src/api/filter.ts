@@ -11,7 +11,11 @@ export function joinFilter(where: string, brushes: readonly Brush[], runs: reado
 
 function formatBrush(brush: Brush): string {
   const parts = brush.ranges.map(([low, high]) => `${number(low)} <= ${brush.column} <= ${number(high)}`);
-  if (brush.values.length > 0) parts.push(`${brush.column} in [${brush.values.join(", ")}]`);
+  const lists = brush.values.filter((literal) => literal.startsWith("["));
+  const others = brush.values.filter((literal) => !literal.startsWith("["));
+  if (others.length > 0) parts.push(`${brush.column} in [${others.join(", ")}]`);
+  // A list can not stand in a list.
+  parts.push(...lists.map((literal) => `${brush.column} == ${literal}`));
   return parts.length > 1 ? `(${parts.join(" or ")})` : (parts[0] ?? "");
 }
 
@@ -23,6 +27,10 @@ export function formatLiteral(value: unknown): string | null {
   if (value === null) return "none";
   if (typeof value === "boolean" || typeof value === "number") return String(value);
   if (typeof value === "string") return quote(value);
+  if (Array.isArray(value)) {
+    const items = value.map((item) => (Array.isArray(item) ? null : formatLiteral(item)));
+    return items.includes(null) ? null : `[${items.join(", ")}]`;
+  }
   return null;
 }
 

@@ -95,7 +95,7 @@ export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
     { keys: "End", help: "Last row", run: () => go(rows.matching - 1) },
     { keys: "PageDown", help: "A page on", run: () => go(active + 20) },
     { keys: "PageUp", help: "A page back", run: () => go(active - 20) },
-    { keys: "x | Space |  ", help: "Select the row", run: (event) => choose(active, event.shiftKey) },
+    { keys: "x | Space", help: "Select the row", run: (event) => choose(active, event.shiftKey) },
     { keys: "Enter | o", help: "Open the run", run: () => open(rows.row(active)) },
     {
       keys: "e",
@@ -122,7 +122,7 @@ export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
     >
       <div class="grid-head" role="row" aria-rowindex={1} style={{ width: totalWidth, height: headerPx }}>
         <div class="grid-lead" role="columnheader" aria-sort={sortOf("id")} style={{ width: leadPx }}>
-          <SelectShown rows={rows} first={first} last={last} />
+          <SelectShown rows={rows} window={() => rowsInSight(scroller.current, rowPx, headerPx, rows.matching)} />
           <button type="button" class="plain sort" title="Sort by id" onClick={() => cycleSort("id")}>
             {grouped ? "group" : "run"} {sortSign("id")}
           </button>
@@ -192,7 +192,14 @@ function cycleSort(name: string, descendingFirst = false): void {
   update({ sort: order[(at + 1) % order.length]! });
 }
 
-function SelectShown({ rows, first, last }: { rows: RowWindow; first: number; last: number }) {
+/** The first and the last row that can be seen wholly. */
+function rowsInSight(scroller: HTMLElement | null, rowPx: number, headerPx: number, count: number): [number, number] {
+  if (!scroller) return [0, -1];
+  const { scrollTop, clientHeight } = scroller;
+  return [Math.ceil(scrollTop / rowPx), Math.min(count, Math.floor((scrollTop + clientHeight - headerPx) / rowPx)) - 1];
+}
+
+function SelectShown({ rows, window }: { rows: RowWindow; window: () => [number, number] }) {
   const { selected } = page.value;
   const box = useRef<HTMLInputElement>(null);
   useEffect(() => {
@@ -201,6 +208,7 @@ function SelectShown({ rows, first, last }: { rows: RowWindow; first: number; la
   const toggle = (): void => {
     if (selected.length > 0) return setSelected([]);
     const ids: string[] = [];
+    const [first, last] = window();
     for (let at = first; at <= last; at++) ids.push(...idsOf(rows.row(at)));
     setSelected(ids);
   };

@@ -36,8 +36,15 @@ const SEQUENCE_MS = 1200;
 export function startKeys(): void {
   window.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (isTyping(event.target) && event.key !== "Escape") return;
-    const sequence = pending && Date.now() - pendingSince < SEQUENCE_MS ? `${pending} ${event.key}` : event.key;
+    // A dialog has the keys for itself.
+    if (document.querySelector("dialog[open]")) return;
+    if (isTyping(event.target)) {
+      if (event.key === "Escape") (event.target as HTMLElement).blur();
+      return;
+    }
+    const key = event.key === " " ? "Space" : event.key;
+    if (isUsed(event.target, key)) return;
+    const sequence = pending && Date.now() - pendingSince < SEQUENCE_MS ? `${pending} ${key}` : key;
     // The newest layer first: what stands in front of the page has the keys.
     for (const layer of [...layers].reverse()) {
       const found = layer.current.find((binding) => binding.keys.split(" | ").includes(sequence));
@@ -48,9 +55,16 @@ export function startKeys(): void {
         return;
       }
     }
-    pending = event.key.length === 1 ? event.key : "";
+    pending = key.length === 1 ? key : "";
     pendingSince = Date.now();
   });
+}
+
+/** Whether what has the focus does something of its own with a key. */
+function isUsed(target: EventTarget | null, key: string): boolean {
+  if (!(target instanceof Element)) return false;
+  if (key === "Enter" || key === "Space") return target.closest("button, a, summary, label, input") !== null;
+  return key.startsWith("Arrow") && target.matches("input[type=range]");
 }
 
 function isTyping(target: EventTarget | null): boolean {

@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, quote
 
 import pytest
 
-from tests.web.browser.builders import make_study, open_view, rows, served
+from tests.store.builders import make_recorded
+from tests.web.browser.builders import OUTPUT, make_study, open_view, rows, served
 from tests.web.builders import name_of
 
 pytest.importorskip("playwright.sync_api")
@@ -87,3 +88,19 @@ def test_what_differs_between_selected_runs_is_listed_and_nothing_else(tab: Page
         expect(table.get_by_role("row", name="random_seed 0 1")).to_be_visible()
         expect(table).to_contain_text("val/accuracy")
         expect(table).not_to_contain_text("learning_rate")
+
+
+def test_a_brush_over_texts_and_lists_chooses_those_that_have_them(tab: Page) -> None:
+    for index, sizes in enumerate(([1, 2], [3], [1, 2], [4, 5])):
+        params = {"sizes": sizes, "model": f"it's {index % 2}"}
+        make_recorded(OUTPUT, {"loss": [float(index)]}, index, params=params)
+    with served() as address:
+        axes = "&".join(f"axis={quote(name)}" for name in ("params.model", "metrics.loss.last", "params.sizes"))
+        open_view(tab, address, f"#/compare?{axes}")
+        expect(rows(tab)).to_have_count(4)
+        # Categories stand in the order of their texts from the bottom: [1, 2], [3], [4, 5].
+        brush_last_axis(tab, 0.7, 1.02)
+        expect(tab.locator(".compare-note")).to_contain_text("2 of 4 runs")
+        tab.get_by_role("button", name="Keep as filter").click()
+        expect(tab.get_by_label("Filter runs")).to_have_value("params.sizes == [1, 2]")
+        expect(rows(tab)).to_have_count(2)

@@ -297,3 +297,40 @@ def test_markup_in_names_and_values_is_text(view: str, tab: Page) -> None:
         expect(tab.locator("main")).to_contain_text(re.compile("script|alert|<i>0</i>|loss|runs"))
         # The tab fails the test for each dialog and each script that the policy stops; nor is there any markup.
         assert tab.locator("main script, main img, main i, main b").count() == 0
+
+
+def test_keys_do_what_they_do_elsewhere_where_something_has_the_focus(tab: Page) -> None:
+    runs = make_study()
+    with served() as address:
+        open_view(tab, address, f"#/runs?run={name_of(runs[0])}")
+        expect(rows(tab)).to_have_count(6)
+        tab.get_by_role("button", name="Columns").focus()
+        tab.keyboard.press("Enter")
+        expect(tab.get_by_role("dialog", name="Columns")).to_be_visible()
+        tab.keyboard.press("Escape")
+        expect(tab.get_by_role("dialog", name="Columns")).to_have_count(0)
+        tab.keyboard.press("/")
+        expect(tab.get_by_label(FILTER)).to_be_focused()
+        tab.keyboard.type("x")
+        tab.keyboard.press("Escape")
+        expect(tab.get_by_label(FILTER)).not_to_be_focused()
+        tab.keyboard.press("?")
+        tab.keyboard.press("Escape")
+        expect(tab.get_by_role("dialog")).to_have_count(0)
+        # None of these was the Escape that selects nothing.
+        expect(tab.locator(".selection")).to_contain_text("1 selected")
+        tab.keyboard.press("Escape")
+        expect(tab.locator(".selection")).to_have_count(0)
+
+
+def test_the_box_in_the_header_selects_the_rows_in_sight(tab: Page) -> None:
+    for index in range(60):
+        make_run(OUTPUT, params={"index": index})
+    with served() as address:
+        open_view(tab, address, "#/runs?sort=params.index")
+        expect(tab.locator(".counts")).to_contain_text("60 runs")
+        tab.get_by_label("Select the rows in sight").click()
+        seen = len(state_of(tab)["run"])
+        assert 15 < seen < 30
+        tab.get_by_label("Select nothing").click()
+        assert "run" not in state_of(tab)
