@@ -1,5 +1,6 @@
 // A report file as a source of data: all that it holds, and nothing else.
 import type {
+  Band,
   BandsAnswer,
   BandsRequest,
   Column,
@@ -118,8 +119,12 @@ export class EmbeddedSource implements Source {
     return { ...series, x: series.x.map(move), nonfinite: series.nonfinite.map((point) => ({ ...point, x: move(point.x) })) };
   }
 
-  async bands(_request: BandsRequest): Promise<BandsAnswer> {
-    throw missing("groups");
+  async bands(request: BandsRequest): Promise<BandsAnswer> {
+    const { groups, ...window } = request;
+    const answer = await this.series({ ...window, runs: groups.flatMap((group) => group.runs) });
+    const byRun = new Map(answer.series.map((series) => [series.run, series]));
+    const made = groups.map(({ key, runs }) => makeBand(key, runs.flatMap((run) => byRun.get(run) ?? [])));
+    return { tag: answer.tag, x: answer.x, groups: made };
   }
 
   async compare(runs: string[]): Promise<Comparison> {
@@ -190,6 +195,42 @@ function compareValues(one: unknown, other: unknown, sign: number): number {
   if (first !== null && second !== null) return sign * (first < second ? -1 : first > second ? 1 : 0);
   const [text, otherText] = [formatValue(one), formatValue(other)];
   return sign * (text < otherText ? -1 : text > otherText ? 1 : 0);
+}
+
+const MOST_STEPS = 400;
+
+/** Mean and deviation over runs: at each x where these are few, else in as many parts of the axis. */
+function makeBand(key: string, members: Series[]): Band {
+  const all = [...new Set(members.flatMap((series) => series.x))].sort((one, other) => one - other);
+  const [low, high] = [all[0] ?? 0, all.at(-1) ?? 0];
+  const sampled = all.length > MOST_STEPS || members.some((series) => series.sampled);
+  const place = (x: number): number =>
+    sampled ? low + (Math.floor(((x - low) / (high - low || 1)) * MOST_STEPS) + 0.5) * ((high - low) / MOST_STEPS) : x;
+  const means = new Map<number, number[]>();
+  for (const series of members)
+    for (const [x, value] of meansAt(series, place)) means.set(x, [...(means.get(x) ?? []), value]);
+  const band: Band = { key, n_runs: members.length, sampled, x: [], mean: [], std: [], n: [], min: [], max: [] };
+  for (const [x, values] of [...means].sort(([one], [other]) => one - other)) {
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    band.x.push(x);
+    band.mean.push(mean);
+    band.std.push(values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : null);
+    band.n.push(values.length);
+    band.min.push(Math.min(...values));
+    band.max.push(Math.max(...values));
+  }
+  return band;
+}
+
+/** The mean of a run's points at each place. */
+function meansAt(series: Series, place: (x: number) => number): Map<number, number> {
+  const sums = new Map<number, [number, number]>();
+  series.x.forEach((x, at) => {
+    const [sum, count] = sums.get(place(x)) ?? [0, 0];
+    sums.set(place(x), [sum + series.y[at]!, count + 1]);
+  });
+  return new Map([...sums].map(([x, [sum, count]]) => [x, sum / count]));
 }
 
 /** The server's moving average, over the points that the report has. */

@@ -67,7 +67,7 @@ function DifferenceRow({ difference }: { difference: Difference }) {
   return (
     <tr>
       <th scope="row" title={difference.name}>
-        {difference.name}
+        <span class="some-lines">{difference.name}</span>
       </th>
       {difference.values.map((value, at) => (
         <td
@@ -75,7 +75,7 @@ function DifferenceRow({ difference }: { difference: Difference }) {
           class={`${numberOf(value) !== null ? "right" : ""} ${at > 0 && JSON.stringify(value ?? null) === first ? "same" : ""}`}
           title={exactValue(value)}
         >
-          {value === null || value === undefined ? <span class="nothing">–</span> : formatValue(value)}
+          {value === null || value === undefined ? <span class="nothing">–</span> : <span class="some-lines">{formatValue(value)}</span>}
         </td>
       ))}
     </tr>

@@ -1,7 +1,7 @@
 // Parallel coordinates: a line for each run through its values; brushing an axis chooses runs.
 import { useRef } from "preact/hooks";
 import type { Row } from "../api/schema";
-import { formatTick } from "../state/format";
+import { clip, formatTick } from "../state/format";
 import type { Brush, Interval } from "../state/address";
 import { rampColor, shares, type Axis } from "./axes";
 import { palette, tooltip, useChart, type ChartOption } from "./echarts";
@@ -19,6 +19,7 @@ interface ParallelView {
 }
 
 const FAINT_FROM = 200;
+const MOST_LETTERS = 24;
 
 export function Parallel(props: ParallelProps) {
   const { axes, rows, dark } = props;
@@ -69,9 +70,9 @@ function toOption(axes: Axis[], rows: readonly Row[], dark: boolean): ChartOptio
     },
     parallelAxis: axes.map((axis, dim) => ({
       dim,
-      name: axis.column.label,
+      name: clip(axis.column.label, MOST_LETTERS),
       type: axis.kind,
-      ...(axis.kind === "category" ? { data: axis.categories } : { scale: true, axisLabel: { color: quiet, formatter: formatTick } }),
+      ...(axis.kind === "category" ? { data: axis.categories, axisLabel: { color: quiet, formatter: (text: string) => clip(text, MOST_LETTERS) } } : { scale: true, axisLabel: { color: quiet, formatter: formatTick } }),
     })),
     series: {
       type: "parallel",

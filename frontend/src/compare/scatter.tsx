@@ -3,7 +3,7 @@ import { useRef } from "preact/hooks";
 import type { Row } from "../api/schema";
 import { formatValue } from "../api/values";
 import { update } from "../state/address";
-import { formatTick, shortId } from "../state/format";
+import { clip, formatTick, shortId } from "../state/format";
 import { markOf } from "../state/marks";
 import { rampColor, shares, type Axis } from "./axes";
 import { palette, tooltip, useChart, type ChartOption } from "./echarts";
@@ -42,6 +42,7 @@ export function Scatter(props: ScatterProps) {
 
 const SIGNS = ["●", "■", "▲", "◆", "▼", "➤"];
 const MOST_LISTED = 12;
+const MOST_LETTERS = 60;
 
 /** What the colours mean: each of a few values with its sign, or the ends of a range. */
 function ColorLegend({ axis, dark }: { axis: Axis; dark: boolean }) {
@@ -55,7 +56,7 @@ function ColorLegend({ axis, dark }: { axis: Axis; dark: boolean }) {
             <span style={{ color: rampColor(axis.categories.length > 1 ? at / last : 0.5, dark) }} aria-hidden="true">
               {SIGNS[at % SIGNS.length]}
             </span>
-            {text}
+            {clip(text, MOST_LETTERS)}
           </span>
         ))}
         {axis.categories.length > MOST_LISTED && <span>and {axis.categories.length - MOST_LISTED} more</span>}
@@ -82,14 +83,14 @@ function toOption({ x, y, color, rows, dark }: ScatterProps): ChartOption {
   const colors = color ? shares(color) : null;
   const axis = (of: Axis, vertical: boolean): object => ({
     type: of.kind,
-    name: of.column.label,
+    name: clip(of.column.label, MOST_LETTERS),
     nameLocation: vertical ? "end" : "middle",
     nameGap: vertical ? 14 : 28,
     nameTextStyle: { color: ink, fontSize: 12, align: vertical ? "left" : "center" },
     scale: true,
     data: of.kind === "category" ? of.categories : undefined,
     axisLine: { lineStyle: { color: line } },
-    axisLabel: { color: quiet, fontSize: 11, ...(of.kind === "category" ? {} : { formatter: formatTick }) },
+    axisLabel: { color: quiet, fontSize: 11, formatter: of.kind === "category" ? (text: string) => clip(text, 24) : formatTick },
     splitLine: { lineStyle: { color: line, opacity: 0.4 } },
   });
   const data = rows.flatMap((row, at) => {
@@ -109,7 +110,7 @@ function toOption({ x, y, color, rows, dark }: ScatterProps): ChartOption {
       ...tooltip(dark),
       formatter: (event: unknown) => {
         const at = (event as { data: { row: number } }).data.row;
-        const lines = [x, y, color].flatMap((of) => (of ? [`${of.column.label}: ${placeText(of, at)}`] : []));
+        const lines = [x, y, color].flatMap((of) => (of ? [clip(`${of.column.label}: ${placeText(of, at)}`, MOST_LETTERS)] : []));
         return [shortId(rows[at]?.id ?? ""), ...lines].join("\n");
       },
     },

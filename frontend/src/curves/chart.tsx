@@ -102,6 +102,7 @@ export function Chart(props: ChartProps) {
   }, [inSight]);
   useEffect(() => () => chart.current?.destroy(), []);
 
+  const hidden = shown && (logX || logY) ? countHidden(shown.lines, logX, logY) : 0;
   const empty = shown !== null && shown.lines.every((line) => line.x.length + line.nonfinite.length === 0);
   return (
     <section class={props.large ? "chart chart-large" : "chart"} ref={root} style={{ height }} data-tag={tag}>
@@ -110,6 +111,11 @@ export function Chart(props: ChartProps) {
         {shown && shown.nonfinite > 0 && (
           <span class="chart-mark odd" title="× NaN at the bottom, arrows for infinities, where they were recorded">
             {formatCount(shown.nonfinite)} not finite
+          </span>
+        )}
+        {hidden > 0 && (
+          <span class="chart-mark" title="A logarithmic axis has no place for what is zero or less.">
+            {formatCount(hidden)} not on a log axis
           </span>
         )}
         {shown && shown.sampled > 0 && (
@@ -169,6 +175,11 @@ function toLines(answer: SeriesAnswer | BandsAnswer, labels: ReadonlyMap<string,
     };
   });
   return { lines, sampled: 0, nonfinite: 0 };
+}
+
+function countHidden(lines: readonly Line[], logX: boolean, logY: boolean): number {
+  const isHidden = (line: Line) => (y: number, at: number): boolean => (logX && line.x[at]! <= 0) || (logY && y <= 0);
+  return lines.reduce((sum, line) => sum + line.y.filter(isHidden(line)).length, 0);
 }
 
 /** What is seen, for those who can not see it. */

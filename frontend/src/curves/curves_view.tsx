@@ -152,14 +152,12 @@ export function CurveTools({ nTags, nShown }: { nTags: number; nShown: number })
       </label>
       <Toggle label="log x" checked={logX} set={(on) => update({ logX: on, ...(on && x === "time" ? { x: "relative", zoom: null } : {}) })} />
       <Toggle label="log y" checked={logY} set={(on) => update({ logY: on })} />
-      {source().hasServer && (
-        <Toggle
-          label="mean ± std"
-          title={`One line and a band for each group: ${groupBy.length > 0 ? "by what the table is grouped by" : "runs that differ in the seed only"}`}
-          checked={bands}
-          set={(on) => update({ bands: on })}
-        />
-      )}
+      <Toggle
+        label="mean ± std"
+        title={`One line and a band for each group: ${groupBy.length > 0 ? "by what the table is grouped by" : "runs that differ in the seed only"}`}
+        checked={bands}
+        set={(on) => update({ bands: on })}
+      />
       <Choice
         label="Size of charts"
         value={size}

@@ -75,7 +75,10 @@ function differingPlaces(columns: Column[], rows: Row[]): number[] {
 function labelRuns(columns: Column[], rows: Row[]): string[] {
   const differing = differingPlaces(columns, rows);
   const label = (row: Row, places: number[]): string =>
-    places.map((at) => `${columns[at]!.label}=${formatValue(row.values[at], columns[at]!.type)}`).join(" ") || shortId(row.id ?? "");
+    places
+      .filter((at) => row.values[at] !== null && row.values[at] !== undefined)
+      .map((at) => `${columns[at]!.label}=${formatValue(row.values[at], columns[at]!.type)}`)
+      .join(" ") || shortId(row.id ?? "");
   const short = rows.map((row) => label(row, differing.filter((at) => !isSeed(columns[at]!))));
   return new Set(short).size === rows.length ? short : rows.map((row) => label(row, differing));
 }

@@ -78,3 +78,10 @@ export function shortId(id: string): string {
   const name = id.slice(id.lastIndexOf("/") + 1);
   return name || id;
 }
+
+/** One line of at most so many letters, for where a long text would cover others. */
+export function clip(text: string, most: number): string {
+  const line = text.replace(/\s+/g, " ");
+  const letters = [...line];
+  return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : line;
+}

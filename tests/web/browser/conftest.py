@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LIMIT_MS = 20_000
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Page]:
-    """Open a tab of 1280 by 800 that fails the test when a script fails, or the page breaks its own policy."""
+    """Open a tab of 1280 by 800; the test fails when a script does, a policy is broken, another host is asked."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
     context.set_default_timeout(LIMIT_MS)
     page = context.new_page()
@@ -50,6 +50,11 @@ def tab(browser: Browser) -> Iterator[Page]:
         wrong.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
+    def follow(request: Request) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "file://")):
+            wrong.append(f"request: {request.url}")
+
+    page.on("request", follow)
     page.on("console", read)
     page.on("dialog", refuse)
     yield page

@@ -200,6 +200,15 @@ def test_axes_are_logarithmic_and_x_is_time_where_one_wants_it(tab: Page) -> Non
         assert parse_qs(tab.evaluate("location.hash").partition("?")[2])["logy"] == ["1"]
 
 
+def test_what_has_no_place_on_a_logarithmic_axis_is_said(tab: Page) -> None:
+    make_recorded(OUTPUT, {"loss": [1.0, 0.0, -2.0, 0.5]})
+    with served() as address:
+        open_view(tab, address, "#/curves?logy=1")
+        expect(chart(tab, "loss")).to_contain_text("2 not on a log axis")
+        tab.get_by_label("log x").check()
+        expect(chart(tab, "loss")).to_contain_text("3 not on a log axis")  # step 0, too
+
+
 def test_one_chart_is_shown_large_and_left_again(tab: Page) -> None:
     runs = make_study()
     with served() as address:

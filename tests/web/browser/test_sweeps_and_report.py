@@ -122,3 +122,15 @@ def test_curves_and_comparison_of_a_report_are_of_the_selected_runs(tab: Page, w
     expect(drawn).to_have_attribute("aria-label", re.compile("2 lines, relative"))
     tab.get_by_role("link", name="Compare", exact=True).click()
     expect(tab.get_by_role("img", name="Parallel coordinates of 2 runs")).to_be_visible()
+
+
+def test_a_report_draws_mean_and_band(tab: Page, working_dir: Path) -> None:
+    make_study()
+    path = working_dir / "report.html"
+    ended = run_python("-m", "pystematic", "report", "--file", path, "--output-dir", OUTPUT)
+    assert ended.returncode == 0, ended.stderr
+    open_report(tab, path)
+    tab.get_by_role("link", name="Curves", exact=True).click()
+    tab.get_by_label("mean ± std").check()
+    drawn = tab.locator("[data-tag='val/accuracy'] .chart-frame")
+    expect(drawn).to_have_attribute("aria-label", re.compile("2 lines.*from 0.54 to 0.75,"))
