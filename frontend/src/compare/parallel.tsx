@@ -49,7 +49,9 @@ function toBrush(axis: Axis, intervals: Interval[]): Brush[] {
 }
 
 function toOption(axes: Axis[], rows: readonly Row[], dark: boolean): ChartOption {
-  const { ink, quiet, line } = palette(dark);
+  const { ink, quiet, line, surface } = palette(dark);
+  // Lines go through the labels: a halo keeps these readable.
+  const label = { color: ink, fontSize: 11, textBorderColor: surface, textBorderWidth: 3 };
   const colors = shares(axes.at(-1)!);
   return {
     animation: false,
@@ -64,7 +66,7 @@ function toOption(axes: Axis[], rows: readonly Row[], dark: boolean): ChartOptio
         nameTruncate: { maxWidth: 150, ellipsis: "…" },
         axisLine: { lineStyle: { color: line, width: 1 } },
         axisTick: { lineStyle: { color: line } },
-        axisLabel: { color: quiet, fontSize: 11 },
+        axisLabel: label,
         areaSelectStyle: { width: 22, borderWidth: 1, borderColor: ink, color: dark ? "#7aa8ff" : "#2456c8", opacity: 0.25 },
       },
     },
@@ -72,7 +74,7 @@ function toOption(axes: Axis[], rows: readonly Row[], dark: boolean): ChartOptio
       dim,
       name: clip(axis.column.label, MOST_LETTERS),
       type: axis.kind,
-      ...(axis.kind === "category" ? { data: axis.categories, axisLabel: { color: quiet, formatter: (text: string) => clip(text, MOST_LETTERS) } } : { scale: true, axisLabel: { color: quiet, formatter: formatTick } }),
+      ...(axis.kind === "category" ? { data: axis.categories, axisLabel: { ...label, formatter: (text: string) => clip(text, MOST_LETTERS) } } : { scale: true, axisLabel: { ...label, formatter: formatTick } }),
     })),
     series: {
       type: "parallel",

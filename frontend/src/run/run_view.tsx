@@ -93,7 +93,8 @@ function RunHead({ run, edit }: { run: RunPage; edit: (() => void) | null }) {
         {run.duration !== null && <span>{formatDuration(run.duration)}</span>}
         {run.host && <span>{run.host}</span>}
         {run.exit_code !== null && run.exit_code !== 0 && <span>exit code {run.exit_code}</span>}
-        {run.sweep && <a href={addressOf({ view: "sweeps", item: run.sweep, tab: "" })}>sweep {run.sweep}</a>}
+        {run.sweep && !source().hasServer && <span>sweep {run.sweep}</span>}
+        {run.sweep && source().hasServer && <a href={addressOf({ view: "sweeps", item: run.sweep, tab: "" })}>sweep {run.sweep}</a>}
         <code title="The run directory">{run.path}</code>
       </div>
       {notes.map((note) => (
@@ -286,6 +287,7 @@ function CodeTab({ run }: { run: RunPage }) {
         <h2>Uncommitted changes</h2>
         {!run.has_patch && <p class="quiet">None.</p>}
         {run.has_patch && source().hasServer && <PatchView id={run.id} />}
+        {run.has_patch && !source().hasServer && <p class="quiet">There are some, which are not in this report.</p>}
       </section>
       <section class="card card-wide">
         <h2>Environment</h2>
