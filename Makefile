@@ -42,7 +42,7 @@ screenshots: $(VENV)/.ready-dev
 	$(BIN)/python scripts/make_screenshots.py
 
 benchmarks: $(VENV)/.ready-dev
-	for name in $(or $(ONLY),startup recording store equivalence); do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
+	for name in $(or $(ONLY),startup recording store web equivalence); do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
 
 faults: $(VENV)/.ready-dev
 	$(BIN)/python faults/run.py $(or $(ARGS),--all)
