@@ -1,5 +1,6 @@
 // One chart of one tag: asks for the lines of the window that is in sight, draws them, reads them under the crosshair.
 import { useSignalEffect, signal } from "@preact/signals";
+import type { RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { BandsAnswer, SeriesAnswer } from "../api/schema";
 import { source } from "../api/source";
@@ -18,6 +19,7 @@ export const highlight = signal("");
 
 const MOST_READ = 12;
 const LIVE_MS = 1500;
+const HEAD_PX = 34;
 
 export interface ChartProps {
   tag: string;
@@ -26,66 +28,97 @@ export interface ChartProps {
   groups: DrawnGroup[] | null;
   height: number;
   large?: boolean;
-  nRuns?: number;
 }
 
 type Lines = { lines: Line[]; sampled: number; nonfinite: number };
 
 export function Chart(props: ChartProps) {
-  const { tag, runs, groups, height } = props;
+  const { tag, runs, groups, height, large } = props;
   const root = useRef<HTMLElement>(null);
   const frame = useRef<HTMLDivElement>(null);
   const inSight = useInSight(root);
   const { width } = useSize(frame);
-  const { x, zoom, smoothing, logX, logY } = page.value;
-  const dark = isDark.value;
-  const ids = runs.map((run) => run.id);
+  const { x, logX, logY } = page.value;
+  const { answer, kept } = useLines(tag, runs.map((run) => run.id), groups, inSight ? width : 0);
+  const labels = new Map(runs.map((run) => [run.id, run.label]));
+  const shown = kept && kept.x === x ? toLines(kept, labels) : null;
+  const { reading, label } = useDrawing(tag, frame, shown, kept, inSight ? width : 0, Math.max(80, height - HEAD_PX));
+  const hidden = shown && (logX || logY) ? countHidden(shown.lines, logX, logY) : 0;
+  const empty = shown !== null && shown.lines.every((line) => line.x.length + line.nonfinite.length === 0);
+  return (
+    <section class={large ? "chart chart-large" : "chart"} ref={root} style={{ height }} data-tag={tag}>
+      <ChartHead tag={tag} shown={shown} hidden={hidden} large={large ?? false} />
+      <div class={answer.loading ? "chart-frame chart-loading" : "chart-frame"} ref={frame} role="img" aria-label={label || tag}>
+        {answer.problem && <ProblemNote problem={answer.problem} again={answer.again} />}
+        {empty && <p class="chart-empty">{page.value.zoom ? "No points in this window." : "None of these runs recorded it."}</p>}
+        {reading && reading.own && <Readout {...reading} width={width} />}
+      </div>
+    </section>
+  );
+}
+
+/** Ask for the lines of the window that is looked at; again when they grow. Nothing is asked while there is no width. */
+function useLines(tag: string, ids: string[], groups: DrawnGroup[] | null, width: number) {
+  const { x, zoom, smoothing, logX } = page.value;
   // In steps, so that a window that is drawn wider does not ask again for each pixel.
   const buckets = Math.max(100, Math.ceil(width / 100) * 100);
-  const ready = inSight && width > 0 && ids.length > 0;
-  const window = { tag, x, from: zoom?.[0] ?? null, to: zoom?.[1] ?? null, buckets, scale: logX ? ("log" as const) : ("linear" as const) };
-  const answer = useAnswer<SeriesAnswer | BandsAnswer>(
-    !ready
-      ? null
-      : groups
-        ? (signal) => source().bands({ ...window, groups }, signal)
-        : (signal) => source().series({ ...window, runs: ids, smoothing }, signal),
-    [window, groups ?? ids, groups ? 0 : smoothing],
-  );
+  const ready = width > 0 && ids.length > 0;
+  const scale = logX ? ("log" as const) : ("linear" as const);
+  const window = { tag, x, from: zoom?.[0] ?? null, to: zoom?.[1] ?? null, buckets, scale };
+  const ask = (signal: AbortSignal): Promise<SeriesAnswer | BandsAnswer> =>
+    groups ? source().bands({ ...window, groups }, signal) : source().series({ ...window, runs: ids, smoothing }, signal);
+  const answer = useAnswer(ready ? ask : null, [window, groups ?? ids, groups ? 0 : smoothing]);
   const kept = useRef<SeriesAnswer | BandsAnswer | null>(null);
   // A chart that was scrolled out of sight still has its lines when it comes back.
   if (answer.value) kept.current = answer.value;
   useChanges((change) => {
     if (ready && touches(change, ids)) answer.again();
   }, LIVE_MS);
+  return { answer, kept: kept.current };
+}
 
-  const labels = new Map(runs.map((run) => [run.id, run.label]));
-  const shown = kept.current && kept.current.x === x ? toLines(kept.current, labels) : null;
-  const [reading, setReading] = useState<{ readings: Reading[]; left: number; top: number; own: boolean } | null>(null);
+type Pointed = { readings: Reading[]; left: number; top: number; own: boolean };
+
+/** Keep a canvas in the frame that shows these lines; none while there is no width. */
+function useDrawing(
+  tag: string,
+  frame: RefObject<HTMLDivElement>,
+  shown: Lines | null,
+  version: unknown,
+  width: number,
+  height: number,
+): { reading: Pointed | null; label: string } {
+  const { x, zoom, logX, logY } = page.value;
+  const dark = isDark.value;
+  const [reading, setReading] = useState<Pointed | null>(null);
   const [label, setLabel] = useState("");
   const chart = useRef<LineChart | null>(null);
   const drawn = useRef<Picture | null>(null);
-  const picture: Picture | null =
-    shown && { lines: shown.lines, x, logX, logY, zoom, dark, highlight: highlight.peek() };
-  const plotHeight = Math.max(80, height - 34);
-
+  const clear = (): void => {
+    chart.current?.destroy();
+    chart.current = null;
+    drawn.current = null;
+  };
   useEffect(() => {
-    if (!frame.current || !picture || width === 0 || !inSight) return;
+    if (!frame.current || !shown || width === 0) return;
+    const picture: Picture = { lines: shown.lines, x, logX, logY, zoom, dark, highlight: highlight.peek() };
     if (chart.current && drawn.current && LineChart.fits(drawn.current, picture)) {
       chart.current.show(picture);
     } else {
-      chart.current?.destroy();
-      chart.current = new LineChart(frame.current, picture, width, plotHeight, {
+      clear();
+      chart.current = new LineChart(frame.current, picture, width, height, {
         zoom: (range) => update({ zoom: range }),
         read: (readings, left, top, own) => setReading(readings ? { readings, left, top, own } : null),
       });
     }
     drawn.current = picture;
     setLabel(describe(tag, picture, chart.current));
-  }, [kept.current, x, logX, logY, zoom, dark, inSight, width > 0, JSON.stringify([...labels])]);
+  }, [version, x, logX, logY, zoom, dark, width > 0, shown?.lines.map((line) => line.label).join("\n")]);
   useEffect(() => {
-    if (width > 0) chart.current?.resize(width, plotHeight);
-  }, [width, plotHeight]);
+    // Charts out of sight have no canvas: five hundred of them would take gigabytes.
+    if (width > 0) chart.current?.resize(width, height);
+    else clear();
+  }, [width, height]);
   useSignalEffect(() => {
     const id = highlight.value;
     if (chart.current && drawn.current) {
@@ -93,57 +126,47 @@ export function Chart(props: ChartProps) {
       chart.current.show(drawn.current);
     }
   });
-  useEffect(() => {
-    // Charts out of sight have no canvas: five hundred of them would take gigabytes.
-    if (inSight) return;
-    chart.current?.destroy();
-    chart.current = null;
-    drawn.current = null;
-  }, [inSight]);
-  useEffect(() => () => chart.current?.destroy(), []);
+  useEffect(() => clear, []);
+  return { reading, label };
+}
 
-  const hidden = shown && (logX || logY) ? countHidden(shown.lines, logX, logY) : 0;
-  const empty = shown !== null && shown.lines.every((line) => line.x.length + line.nonfinite.length === 0);
+function ChartHead({ tag, shown, hidden, large }: { tag: string; shown: Lines | null; hidden: number; large: boolean }) {
   return (
-    <section class={props.large ? "chart chart-large" : "chart"} ref={root} style={{ height }} data-tag={tag}>
-      <header>
-        <h3 title={tag}>{tag}</h3>
-        {shown && shown.nonfinite > 0 && (
-          <span class="chart-mark odd" title="× NaN at the bottom, arrows for infinities, where they were recorded">
-            {formatCount(shown.nonfinite)} not finite
-          </span>
-        )}
-        {hidden > 0 && (
-          <span class="chart-mark" title="A logarithmic axis has no place for what is zero or less.">
-            {formatCount(hidden)} not on a log axis
-          </span>
-        )}
-        {shown && shown.sampled > 0 && (
-          <span class="chart-mark" title={`Of ${formatCount(shown.sampled)} points, the smallest and the largest of each pixel are drawn. Zoom in to see all.`}>
-            sampled
-          </span>
-        )}
-        {zoom && (
-          <button type="button" class="plain" title="See all (0)" aria-label={`See all of ${tag}`} onClick={() => update({ zoom: null })}>
-            <Icon name="reset" />
-          </button>
-        )}
-        <button
-          type="button"
-          class="plain"
-          aria-label={props.large ? "Show all charts" : `Show ${tag} large`}
-          title={props.large ? "All charts (Esc)" : "Large"}
-          onClick={() => update({ focus: props.large ? "" : tag })}
+    <header>
+      <h3 title={tag}>{tag}</h3>
+      {shown && shown.nonfinite > 0 && (
+        <span class="chart-mark odd" title="× NaN at the bottom, arrows for infinities, where they were recorded">
+          {formatCount(shown.nonfinite)} not finite
+        </span>
+      )}
+      {hidden > 0 && (
+        <span class="chart-mark" title="A logarithmic axis has no place for what is zero or less.">
+          {formatCount(hidden)} not on a log axis
+        </span>
+      )}
+      {shown && shown.sampled > 0 && (
+        <span
+          class="chart-mark"
+          title={`Of ${formatCount(shown.sampled)} points, the smallest and the largest of each pixel are drawn. Zoom in to see all.`}
         >
-          <Icon name={props.large ? "close" : "expand"} />
+          sampled
+        </span>
+      )}
+      {page.value.zoom && (
+        <button type="button" class="plain" title="See all (0)" aria-label={`See all of ${tag}`} onClick={() => update({ zoom: null })}>
+          <Icon name="reset" />
         </button>
-      </header>
-      <div class={answer.loading ? "chart-frame chart-loading" : "chart-frame"} ref={frame} role="img" aria-label={label || tag}>
-        {answer.problem && <ProblemNote problem={answer.problem} again={answer.again} />}
-        {empty && <p class="chart-empty">{zoom ? "No points in this window." : "None of these runs recorded it."}</p>}
-        {reading && reading.own && <Readout {...reading} width={width} />}
-      </div>
-    </section>
+      )}
+      <button
+        type="button"
+        class="plain"
+        aria-label={large ? "Show all charts" : `Show ${tag} large`}
+        title={large ? "All charts (Esc)" : "Large"}
+        onClick={() => update({ focus: large ? "" : tag })}
+      >
+        <Icon name={large ? "close" : "expand"} />
+      </button>
+    </header>
   );
 }
 

@@ -94,7 +94,7 @@ export function Sections({ tags, runs, groups }: { tags: Tag[] } & Drawn) {
           </summary>
           <div class="multiples" style={{ gridTemplateColumns: `repeat(auto-fit, minmax(min(${Math.round(WIDTHS[size] * scale.value)}px, 100%), 1fr))` }}>
             {members.map((tag) => (
-              <Chart key={tag.tag} tag={tag.tag} runs={runs} groups={groups} height={Math.round(HEIGHTS[size] * scale.value)} nRuns={tag.n_runs} />
+              <Chart key={tag.tag} tag={tag.tag} runs={runs} groups={groups} height={Math.round(HEIGHTS[size] * scale.value)} />
             ))}
           </div>
         </details>

@@ -1,4 +1,5 @@
 // The table: as many rows and columns as are in sight, however many there are.
+import type { RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { formatLiteral } from "../api/filter";
 import type { Column, Row } from "../api/schema";
@@ -18,6 +19,9 @@ const ROW = 30;
 const HEADER = 34;
 const LEAD = 296;
 const MARGIN_PX = 300;
+// The width of a table that has not been measured yet.
+const UNMEASURED_PX = 1600;
+const PAGE_ROWS = 20;
 
 export interface GridProps {
   rows: RowWindow;
@@ -38,13 +42,73 @@ export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
   const scroller = useRef<HTMLDivElement>(null);
   const [rowPx, headerPx, leadPx] = [ROW, HEADER, LEAD].map((size) => Math.round(size * scale.value)) as [number, number, number];
   const virtual = useVirtualRows(scroller, rows.matching, rowPx, headerPx);
+  const placement = usePlacement(scroller, columns, grouped, leadPx);
+  const first = virtual.items[0]?.index ?? 0;
+  const last = virtual.items.at(-1)?.index ?? 0;
+  useEffect(() => rows.see(first, last), [first, last, rows.matching, rows.stale]);
+  const { active, setActive, choose } = useActiveRow(rows, virtual.scrollTo, edit);
+  const names = columns.map((column) => column.name);
+  const places = new Map(rows.columns.map((column, at) => [column.name, at]));
+
+  return (
+    <div
+      class={rows.stale ? "grid grid-stale" : "grid"}
+      ref={scroller}
+      role="grid"
+      tabIndex={0}
+      aria-label={label}
+      aria-rowcount={rows.matching + 1}
+      aria-colcount={columns.length + 1}
+      aria-busy={rows.stale}
+      onScroll={(event) => placement.scrolled(event.currentTarget.scrollLeft)}
+    >
+      <div class="grid-head" role="row" aria-rowindex={1} style={{ width: placement.width, height: headerPx }}>
+        <div class="grid-lead" role="columnheader" aria-sort={sortOf("id")} style={{ width: leadPx }}>
+          <SelectShown rows={rows} window={() => rowsInSight(scroller.current, rowPx, headerPx, rows.matching)} />
+          <button type="button" class="plain sort" title="Sort by id" onClick={() => cycleSort("id")}>
+            {grouped ? "group" : "run"} {sortSign("id")}
+          </button>
+        </div>
+        {[...placement.pinned, ...placement.others].map((cell) => (
+          <HeadCell key={cell.column.name} cell={cell} names={names} pinned={placement.pinned.includes(cell)} />
+        ))}
+      </div>
+      <div class="grid-body" role="rowgroup" style={{ width: placement.width, height: virtual.total }}>
+        {virtual.items.map((item) => (
+          <GridRow
+            key={item.index}
+            at={item.index}
+            top={item.start}
+            height={rowPx}
+            leadWidth={leadPx}
+            row={rows.row(item.index)}
+            active={item.index === active}
+            choose={choose}
+            activate={() => setActive(item.index)}
+            edit={edit}
+            pinned={placement.pinned}
+            others={placement.others}
+            places={places}
+          />
+        ))}
+      </div>
+    </div>
+  );
+}
+
+interface Placement {
+  pinned: Placed[];
+  /** Of the other columns those that are in sight, or nearly. */
+  others: Placed[];
+  width: number;
+  scrolled: (left: number) => void;
+}
+
+function usePlacement(scroller: RefObject<HTMLElement>, columns: Column[], grouped: boolean, leadPx: number): Placement {
   const { width } = useSize(scroller);
   const [scrollLeft, setScrollLeft] = useState(0);
-  const [active, setActive] = useState(-1);
-  const anchor = useRef(-1);
   const layout = useLayout(columns, grouped);
   const byName = new Map(columns.map((column) => [column.name, column]));
-  const places = new Map(rows.columns.map((column, at) => [column.name, at]));
   const headers = new Map(layout.getFlatHeaders().map((header) => [header.column.id, header]));
   const place = (ids: string[], from: number): Placed[] => {
     let left = from;
@@ -60,15 +124,15 @@ export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
   const pinned = place(layout.getLeftLeafColumns().map((column) => column.id), leadPx);
   const edge = endOf(pinned, leadPx);
   const others = place(layout.getCenterLeafColumns().map((column) => column.id), edge);
-  const totalWidth = endOf(others, edge);
-  const inSight = others.filter(
-    (cell) => cell.left + cell.width > scrollLeft - MARGIN_PX && cell.left < scrollLeft + (width || 1600) + MARGIN_PX,
-  );
+  const right = scrollLeft + (width || UNMEASURED_PX) + MARGIN_PX;
+  const inSight = others.filter((cell) => cell.left + cell.width > scrollLeft - MARGIN_PX && cell.left < right);
+  return { pinned, others: inSight, width: endOf(others, edge), scrolled: setScrollLeft };
+}
 
-  const first = virtual.items[0]?.index ?? 0;
-  const last = virtual.items.at(-1)?.index ?? 0;
-  useEffect(() => rows.see(first, last), [first, last, rows.matching, rows.stale]);
-
+/** The row that the keyboard is at, and what its keys do. */
+function useActiveRow(rows: RowWindow, scrollTo: (row: number) => void, edit: ((row: Row) => void) | undefined) {
+  const [active, setActive] = useState(-1);
+  const anchor = useRef(-1);
   const choose = (at: number, range: boolean): void => {
     const row = rows.row(at);
     if (!row) return;
@@ -83,78 +147,25 @@ export function Grid({ rows, columns, edit, grouped, label }: GridProps) {
   const go = (to: number): void => {
     const at = Math.max(0, Math.min(rows.matching - 1, to));
     setActive(at);
-    virtual.scrollTo(at);
+    scrollTo(at);
   };
-  const open = (row: Row | undefined): void => {
-    if (row?.id) update({ view: "run", item: row.id, tab: "" });
+  const withRun = (act: (row: Row, id: string) => void) => (): void => {
+    const row = rows.row(active);
+    if (row?.id) act(row, row.id);
   };
   useKeys([
     { keys: "j | ArrowDown", help: "Next row", run: () => go(active + 1) },
     { keys: "k | ArrowUp", help: "Row before", run: () => go(active - 1) },
     { keys: "Home", help: "First row", run: () => go(0) },
     { keys: "End", help: "Last row", run: () => go(rows.matching - 1) },
-    { keys: "PageDown", help: "A page on", run: () => go(active + 20) },
-    { keys: "PageUp", help: "A page back", run: () => go(active - 20) },
+    { keys: "PageDown", help: "A page on", run: () => go(active + PAGE_ROWS) },
+    { keys: "PageUp", help: "A page back", run: () => go(active - PAGE_ROWS) },
     { keys: "x | Space", help: "Select the row", run: (event) => choose(active, event.shiftKey) },
-    { keys: "Enter | o", help: "Open the run", run: () => open(rows.row(active)) },
-    {
-      keys: "e",
-      help: "Edit tags and note",
-      run: () => {
-        const row = rows.row(active);
-        if (row?.id) edit?.(row);
-      },
-    },
+    { keys: "Enter | o", help: "Open the run", run: withRun((_, id) => update({ view: "run", item: id, tab: "" })) },
+    { keys: "e", help: "Edit tags and note", run: withRun((row) => edit?.(row)) },
     { keys: "Escape", help: "Select nothing", run: () => setSelected([]) },
   ]);
-
-  return (
-    <div
-      class={rows.stale ? "grid grid-stale" : "grid"}
-      ref={scroller}
-      role="grid"
-      tabIndex={0}
-      aria-label={label}
-      aria-rowcount={rows.matching + 1}
-      aria-colcount={columns.length + 1}
-      aria-busy={rows.stale}
-      onScroll={(event) => setScrollLeft(event.currentTarget.scrollLeft)}
-    >
-      <div class="grid-head" role="row" aria-rowindex={1} style={{ width: totalWidth, height: headerPx }}>
-        <div class="grid-lead" role="columnheader" aria-sort={sortOf("id")} style={{ width: leadPx }}>
-          <SelectShown rows={rows} window={() => rowsInSight(scroller.current, rowPx, headerPx, rows.matching)} />
-          <button type="button" class="plain sort" title="Sort by id" onClick={() => cycleSort("id")}>
-            {grouped ? "group" : "run"} {sortSign("id")}
-          </button>
-        </div>
-        {[...pinned, ...inSight].map((cell) => (
-          <HeadCell key={cell.column.name} cell={cell} names={columns.map((column) => column.name)} pinned={pinned.includes(cell)} />
-        ))}
-      </div>
-      <div class="grid-body" role="rowgroup" style={{ width: totalWidth, height: virtual.total }}>
-        {virtual.items.map((item) => {
-          const row = rows.row(item.index);
-          return (
-            <GridRow
-              key={item.index}
-              at={item.index}
-              top={item.start}
-              height={rowPx}
-              leadWidth={leadPx}
-              row={row}
-              active={item.index === active}
-              choose={choose}
-              activate={() => setActive(item.index)}
-              edit={edit}
-              pinned={pinned}
-              others={inSight}
-              places={places}
-            />
-          );
-        })}
-      </div>
-    </div>
-  );
+  return { active, setActive, choose };
 }
 
 function endOf(cells: Placed[], from: number): number {

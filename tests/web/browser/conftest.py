@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-LIMIT_MS = 20_000
+LIMIT_MS = 60_000
 
 
 @pytest.fixture(scope="module")
