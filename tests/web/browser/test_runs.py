@@ -315,6 +315,7 @@ def test_keys_do_what_they_do_elsewhere_where_something_has_the_focus(tab: Page)
         tab.keyboard.press("Escape")
         expect(tab.get_by_label(FILTER)).not_to_be_focused()
         tab.keyboard.press("?")
+        expect(tab.get_by_role("dialog", name="Keys")).to_be_visible()
         tab.keyboard.press("Escape")
         expect(tab.get_by_role("dialog")).to_have_count(0)
         # None of these was the Escape that selects nothing.
