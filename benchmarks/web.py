@@ -182,13 +182,20 @@ class Server:
 
 
 @contextlib.contextmanager
-def served(folder: Path, cache: Path) -> Iterator[Server]:
+def _started(folder: Path, cache: Path) -> Iterator[Server]:
     server = Server(folder, cache)
     try:
-        server.let_in()
         yield server
     finally:
         server.end()
+
+
+@contextlib.contextmanager
+def served(folder: Path, cache: Path) -> Iterator[Server]:
+    """Start a server that lets us in, and end it."""
+    with _started(folder, cache) as server:
+        server.let_in()
+        yield server
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -255,24 +262,22 @@ def measure_browser(rounds: int, figures: Figures) -> None:
         for _ in range(rounds):
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             began = time.perf_counter()
-            server = Server(make_runs(RUNS), CACHE_DIR / "web-cache")
-            page.goto(server.address)
-            _wait(page, ROWS_SHOWN)
-            usable.append(time.perf_counter() - began)
-            page.close()
-            server.end()
-        server = Server(make_series(), CACHE_DIR / "web-cache-series")
-        for _ in range(rounds):
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.goto(server.address)
-            _wait(page, ROWS_SHOWN)
-            began = time.perf_counter()
-            page.goto(f"http://127.0.0.1:{server.port}/#/curves?{_all_runs()}")
-            _wait(page, CURVES_DRAWN)
-            drawn.append(time.perf_counter() - began)
-            frames += _frames(page)
-            page.close()
-        server.end()
+            with _started(make_runs(RUNS), CACHE_DIR / "web-cache") as server:
+                page.goto(server.address)
+                _wait(page, ROWS_SHOWN)
+                usable.append(time.perf_counter() - began)
+                page.close()
+        with _started(make_series(), CACHE_DIR / "web-cache-series") as server:
+            for _ in range(rounds):
+                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                page.goto(server.address)
+                _wait(page, ROWS_SHOWN)
+                began = time.perf_counter()
+                page.goto(f"http://127.0.0.1:{server.port}/#/curves?{_all_runs()}")
+                _wait(page, CURVES_DRAWN)
+                drawn.append(time.perf_counter() - began)
+                frames += _frames(page)
+                page.close()
         browser.close()
     figures.add("command to a usable table in the browser", statistics.median(usable), "s", TABLE_USABLE_S)
     figures.add(f"{POINTS_RUNS} curves drawn, series warm", statistics.median(drawn), "s")
