@@ -31,6 +31,7 @@ from faults import (  # noqa: E402
     store,
     sweep,
     values,
+    web,
 )
 from faults._harness import Case, CaseError, Place  # noqa: E402
 
@@ -124,6 +125,11 @@ CASES = (
     Case("sweep-ctrl-c-twice", "two Ctrl-C to a sweep", sweep.interrupt_twice),
     Case("sweep-sigterm", "SIGTERM to a sweep", sweep.terminate),
     Case("sweep-run-killed", "kill -9 of one run of a sweep", sweep.kill_run),
+    Case("web-strangers", "every route of the page without token, by other hosts and origins", web.strangers),
+    Case("web-paths", "names and links that lead out of a run's folder", web.paths),
+    Case("web-markup", "scripts in every text of a run, opened in a browser", web.markup),
+    Case("web-damaged", "each file of a run damaged while the page is open", web.damaged),
+    Case("web-signals", "signals to the server with pages open", web.signals),
 )
 
 

@@ -65,14 +65,19 @@ class RunColumns:
     damaged_lines: int
 
 
-def read_columns(folder: str | os.PathLike[str]) -> RunColumns:
-    """Read the series of a run, of all processes that wrote into its directory; see `rundir.read_series`."""
+def read_columns(folder: str | os.PathLike[str], tag: str | None = None) -> RunColumns:
+    """Read the series of a run, of all processes that wrote into its directory; see `rundir.read_series`.
+
+    Args:
+        folder: of the run.
+        tag: the only series that is wanted; the others may be missing then. All when None.
+    """
     files = rundir.RunDir(folder).metrics_files()
     main = rundir.RunDir(folder).metrics_file()
     if files == [main]:
         cache = _Cache(str(main))
         if cache.is_worth_it:
-            return cache.read()
+            return cache.read(tag)
     series = rundir.read_series(folder)
     columns = {tag: columns_of(points) for tag, points in series.points.items()}
     return RunColumns(columns, series.damaged_lines)
@@ -247,23 +252,26 @@ class _Cache:
         self._state = [changed_ns(found), found.st_size, found.st_ino]
         self.is_worth_it = found.st_size >= SMALL and os.path.isabs(self._path)
 
-    def read(self) -> RunColumns:
-        """Return all columns, from the cache as far as that holds them.
+    def read(self, only: str | None = None) -> RunColumns:
+        """Return the columns of all tags, or those of one, from the cache as far as that holds them.
 
         Raises:
             OSError: the file of series cannot be read.
         """
         try:
             parts = self._load()
-            return self._read(parts)
+            return self._read(parts, only)
         except (OSError, ValueError, KeyError, TypeError):
-            return self._read([])
+            return self._read([], only)
 
-    def _read(self, parts: list[_Part]) -> RunColumns:
+    def _read(self, parts: list[_Part], only: str | None) -> RunColumns:
         series: dict[str, list[Columns]] = {}
+        if len(parts) >= MOST_PARTS:
+            only = None  # they may be written as one
         for part in parts:
             for tag, columns in part.columns():
-                series.setdefault(tag, []).append(Columns(*(column.read() for column in columns)))
+                if only is None or tag == only:
+                    series.setdefault(tag, []).append(Columns(*(column.read() for column in columns)))
         end = parts[-1].head["end"] if parts else 0
         damaged = parts[-1].head["damaged"] if parts else 0
         file = rundir.SeriesFile(self._source, end)

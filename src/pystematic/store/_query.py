@@ -9,7 +9,7 @@ import time
 
 from pystematic._words import did_you_mean
 from pystematic.store._query_parser import Parser
-from pystematic.store._query_tree import MISSING, order_rows
+from pystematic.store._query_tree import MISSING, Field, order_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def parse_query(text: str, *, now: float | None = None) -> Query:
         now: what relative times count from, in seconds since 1970; the time of the call when None.
 
     Raises:
-        UsageError: it is no filter. The message shows the text and where it is wrong.
+        QueryError: it is no filter. The message shows the text and where it is wrong.
     """
     if now is None:
         now = time.time()
@@ -142,9 +142,14 @@ def parse_sort(text: str) -> SortKey:
     """Read the fields to sort by, such as ``-metrics['val/accuracy'].max, started_at``; a ``-`` reverses its field.
 
     Raises:
-        UsageError: it is no sort key. The message shows the text and where it is wrong.
+        QueryError: it is no sort key. The message shows the text and where it is wrong.
     """
     return SortKey(Parser("sort key", text).parse_sort_key())
+
+
+def field_text(key: Key) -> str:
+    """Return how a field is written in a filter or sort key, by the key of its column."""
+    return str(Field(key))
 
 
 def check_names(query: Query | SortKey, known_params: Collection[str], known_tags: Collection[str]) -> str:

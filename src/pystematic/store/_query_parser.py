@@ -54,6 +54,22 @@ DEEPEST = 50
 
 STATUSES = ("running", "completed", "failed", "interrupted", "pruned", "lost", "damaged")
 
+
+class QueryError(UsageError):
+    """A filter or sort key that is not understood.
+
+    Attributes:
+        problem: what is wrong, without the text.
+        position: the number of the character at which it goes wrong.
+    """
+
+    def __init__(self, what: str, problem: str, text: str, position: int) -> None:
+        self.problem = problem
+        self.position = position
+        shown = [f"\n  {line}" for line in _point_at(text, position)] if text.strip() else []
+        super().__init__(f"the {what} is not understood: {problem}{''.join(shown)}")
+
+
 # -- tokens ----------------------------------------------------------------------------------------------------------
 
 _NAME, _NUMBER, _TEXT, _SIGN, _END = "name", "number", "text", "sign", "end"
@@ -223,7 +239,7 @@ class Parser:
         """Return the tree of a filter.
 
         Raises:
-            UsageError: it is none. The message shows the text and where it is wrong.
+            QueryError: it is none. The message shows the text and where it is wrong.
         """
         return self._parse(self._whole_filter)
 
@@ -231,7 +247,7 @@ class Parser:
         """Return the fields to sort by, and whether in descending order.
 
         Raises:
-            UsageError: it is no sort key. The message shows the text and where it is wrong.
+            QueryError: it is no sort key. The message shows the text and where it is wrong.
         """
         return self._parse(self._whole_sort_key)
 
@@ -240,8 +256,7 @@ class Parser:
             self._advance()
             return read()
         except _TextError as error:
-            shown = [f"\n  {line}" for line in _point_at(self.text, error.start)] if self.text.strip() else []
-            raise UsageError(f"the {self.what} is not understood: {error.problem}{''.join(shown)}") from None
+            raise QueryError(self.what, error.problem, self.text, error.start) from None
 
     def _whole_filter(self) -> Condition:
         if self.token.kind == _END:

@@ -138,6 +138,27 @@ class Run:
         return tuple(tags_of({"tags": plain_value(self.plain_params.get("tags"))}, self._labels))
 
     @property
+    def given_tags(self) -> tuple[str, ...]:
+        """Those of the labels that were given at the start, as a parameter."""
+        from pystematic.store._facts import plain_value, tags_of
+
+        return tuple(tags_of({"tags": plain_value(self.plain_params.get("tags"))}, {}))
+
+    @property
+    def given_note(self) -> str:
+        """The note given at the start."""
+        from pystematic.store._facts import note_of, plain_value
+
+        return note_of({"note": plain_value(self.plain_params.get("note"))}, {})
+
+    @property
+    def later_note(self) -> str:
+        """The note written later."""
+        from pystematic.store._facts import note_of
+
+        return note_of({}, self._labels)
+
+    @property
     def note(self) -> str:
         """The notes given at the start and later, joined by line ends."""
         from pystematic.store._facts import note_of, plain_value

@@ -422,11 +422,11 @@ class _GivenRuns(_Source):
 class _Folder(_Source):
     """The runs below a folder, as they were when it was looked at."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, table: Table | None = None) -> None:
         from pystematic.store._index import open_table
 
         self._folder = folder
-        self._table = open_table(folder)
+        self._table = open_table(folder) if table is None else table
         self._runs: dict[str, Run] = {}
         self.damaged = self._table.damaged
 
@@ -470,6 +470,11 @@ def runs(path: str | os.PathLike[str] = "output") -> Runs:
         run = Run(folder)
         return Runs([run]) if run.status != DAMAGED else Runs(damaged=1)
     return Runs._of(_Folder(folder))
+
+
+def runs_of_table(folder: str, table: Table) -> Runs:
+    """Return the runs of a folder as a table knows them that was made of it."""
+    return Runs._of(_Folder(folder, table))
 
 
 def run_directories(folder: str) -> Iterator[str]:

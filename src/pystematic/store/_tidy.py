@@ -24,12 +24,27 @@ def add_tags(run: Run, tags: Sequence[str]) -> None:
     Raises:
         UsageError: one is no label, or the run's folder cannot be written.
     """
-    for tag in tags:
-        if not tag.strip() or not tag.isprintable():
-            raise UsageError(f"{tag!r} is no tag. A tag is a word or a line of text.")
+    _check_tags(tags)
     given = run.tags
     later = _later_tags(run)
     _write(run, tags=[*later, *dict.fromkeys(tag for tag in tags if tag not in given)])
+
+
+def replace_tags(run: Run, tags: Sequence[str]) -> None:
+    """Give a run these labels in the place of all that it has; those given at its start stay.
+
+    Raises:
+        UsageError: one is no label, or the run's folder cannot be written.
+    """
+    _check_tags(tags)
+    given = run.given_tags
+    _write(run, tags=list(dict.fromkeys(tag for tag in tags if tag not in given)))
+
+
+def _check_tags(tags: Sequence[str]) -> None:
+    for tag in tags:
+        if not tag.strip() or not tag.isprintable():
+            raise UsageError(f"{tag!r} is no tag. A tag is a word or a line of text.")
 
 
 def remove_tags(run: Run, tags: Sequence[str]) -> None:
