@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pystematic.run._origin import set_origin as set_origin
     from pystematic.run._orphans import adopt_orphans as adopt_orphans
     from pystematic.run._orphans import die_with as die_with
+    from pystematic.run._provenance import Provenance as Provenance
     from pystematic.run._provenance import ProvenanceQuery as ProvenanceQuery
     from pystematic.run._provenance import describe_environment as describe_environment
     from pystematic.run._resume import batch_job as batch_job
@@ -57,7 +58,7 @@ _HOMES = {
     "_fork_safety": ("why_not_fork",),
     "_orphans": ("adopt_orphans", "die_with"),
     "_origin": ("Origin", "set_origin"),
-    "_provenance": ("ProvenanceQuery", "describe_environment"),
+    "_provenance": ("Provenance", "ProvenanceQuery", "describe_environment"),
     "_proxies": ("output_dir", "params"),
     "_resume": ("batch_job",),
     "_spawn": ("end_processes", "exit_code_of", "find_experiment", "find_home", "launch_subprocess", "start_process"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pystematic._record import record
 
 TYPE_CHECKING = False
@@ -25,6 +27,8 @@ class Origin:
         has_console: whether what they print is for the console too, or for the log alone.
         provenance: what they are made of, where the process that has imported the program has found that out for all
             the processes that it forks.
+        copy: a folder that the program was loaded from, and the folder of which it is a copy, or None. The record names
+            the latter, where a person looks for it.
         on_run_dir: called with the directory of a run as soon as its first files are there.
     """
 
@@ -33,6 +37,17 @@ class Origin:
     has_console: bool = True
     provenance: Provenance | None = None
     on_run_dir: Callable[[str], None] = _ignore
+    copy: tuple[str, str] | None = None
+
+    def with_listener(self, on_run_dir: Callable[[str], None]) -> Origin:
+        """Return the same, with somebody who is told the directory."""
+        return Origin(**{**vars(self), "on_run_dir": on_run_dir})
+
+    def original_of(self, path: str | None) -> str | None:
+        """Return the file of which ``path`` is a copy, or ``path`` itself."""
+        if path is None or self.copy is None or not path.startswith(self.copy[0] + os.sep):
+            return path
+        return self.copy[1] + path[len(self.copy[0]) :]
 
 
 _origin = Origin()

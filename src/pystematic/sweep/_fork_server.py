@@ -10,10 +10,10 @@ import gc
 import os
 import sys
 import threading
-import time
 
-from pystematic.run import ProvenanceQuery
+from pystematic.run import Origin
 from pystematic.sweep._child import forget_devices, lead, perform, renew_generators, use_threads, variables
+from pystematic.sweep._code import find_provenance
 from pystematic.sweep._server import Process, Server, default_signals, say_crash, share_of_cores
 
 TYPE_CHECKING = False
@@ -63,20 +63,11 @@ class ForkServer(Server):
         try:
             load_what_runs_need()
             resolution = self._experiment.resolve(dict(task.values), dict(task.sources))
-            self._provenance = self._find_provenance(resolution.parameters)
+            output_dir = str(resolution.parameters.get("output_dir") or "output")
+            self._provenance = find_provenance(self._experiment, output_dir, PROVENANCE_LIMIT_S)
         except Exception:  # the run itself will say what is wrong with its values
             pass
         gc.freeze()  # what is there now is never looked at, and so never copied, by the garbage collector of a run
-
-    def _find_provenance(self, parameters: Any) -> Any:
-        main_file = getattr(sys.modules.get("__main__"), "__file__", None)
-        code = getattr(self._experiment.main_function, "__code__", None)
-        output_dir = os.path.abspath(str(parameters.get("output_dir") or "output"))
-        deadline = time.monotonic() + PROVENANCE_LIMIT_S
-        query = ProvenanceQuery(main_file if code is None else code.co_filename, output_dir)
-        found = query.collect(lambda: time.monotonic() > deadline)
-        query.close()
-        return None if time.monotonic() > deadline else found
 
     def _be_run(
         self, task: Task, leases: Sequence[Lease], server: int, output: int, read_fd: int, write_fd: int
@@ -95,7 +86,8 @@ class ForkServer(Server):
             if leases:
                 forget_devices()
             gc.enable()
-            code = perform(self._experiment, task, write_fd, self._provenance)
+            origin = Origin(task.parent, task.point, False, self._provenance)
+            code = perform(self._experiment, task, write_fd, origin)
             _end_interpreter()
         except BaseException as error:
             say_crash(error)
