@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pystematic.sweep._coordinator import Coordinator, Job, Listener, RunLimits
     from pystematic.sweep._local import make_local_executor
     from pystematic.sweep._objective import Objective
+    from pystematic.sweep._places import Place, make_executor_elsewhere, parse_place
     from pystematic.sweep._plan import Attempt, Plan, read_head
     from pystematic.sweep._results import PointResult, SweepResult
     from pystematic.sweep._search import SEARCHES
@@ -28,6 +29,7 @@ __all__ = [
     "Job",
     "Listener",
     "Objective",
+    "Place",
     "Plan",
     "PointResult",
     "RunLimits",
@@ -37,8 +39,10 @@ __all__ = [
     "SweepOptions",
     "SweepResult",
     "Task",
+    "make_executor_elsewhere",
     "make_local_executor",
     "param_matrix",
+    "parse_place",
     "read_head",
     "run_each",
     "run_parameter_sweep",
@@ -48,6 +52,7 @@ __all__ = [
 _HOMES = {
     "_coordinator": ("Coordinator", "Job", "Listener", "RunLimits"),
     "_objective": ("Objective",),
+    "_places": ("Place", "make_executor_elsewhere", "parse_place"),
     "_plan": ("Attempt", "Plan", "read_head"),
     "_results": ("PointResult", "SweepResult"),
     "_search": ("SEARCHES",),

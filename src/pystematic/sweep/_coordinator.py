@@ -176,7 +176,8 @@ class Coordinator:
         """
         _remove(self.plan.dir.stop_file)  # a request to an earlier coordinator
         with _SignalStages(self._raise_stage):
-            recover(self.plan, self.maker.experiment, self.objective)
+            self._adopt()
+            recover(self.plan, self.maker.experiment, self.objective, self.running, self._listener.note)
             self._plan_jobs()
             self._tell_history()
             self._listener.begin(self)
@@ -195,6 +196,8 @@ class Coordinator:
                 return
             for event in self.executor.wait(PERIOD_S):
                 self._take(event)
+            for text in self.executor.take_notes():
+                self._listener.note(text)
             self._look_for_requests()
             if self._watch is not None and self.stage == 0:
                 self._stop_early(self._watch)
@@ -218,6 +221,31 @@ class Coordinator:
 
     # -- what is to be done --------------------------------------------------------------------------------------
 
+    def _adopt(self) -> None:
+        """Go on with runs of an earlier coordinator that have outlived it: those in the queue of a cluster."""
+        attempts = [one for attempts in self.plan.state.attempts.values() for one in attempts if one.status is None]
+        adopted = self.executor.adopt([attempt.number for attempt in attempts]) if attempts else set()
+        for attempt in attempts:
+            if attempt.number not in adopted:
+                continue
+            job = Job(self._run_of(attempt))
+            job.number = attempt.number
+            job.started_at = time.monotonic()
+            if attempt.run_dir is not None:
+                job.run_dir = os.path.abspath(self.plan.dir.output_dir / attempt.run_dir)
+            self.running[attempt.number] = job
+        if adopted:
+            runs = "1 run" if len(adopted) == 1 else f"{len(adopted)} runs"
+            self._listener.note(f"{runs} of the earlier command {'is' if len(adopted) == 1 else 'are'} gone on with.")
+
+    def _run_of(self, attempt: Attempt) -> PlannedRun:
+        """Return the run that an attempt was made at; one that this command does not ask for is never repeated."""
+        point = self.plan.state.points[attempt.point]
+        for run in self.maker.runs(point, self._typed.get(point.key)):
+            if run.seed == attempt.seed:
+                return run
+        return PlannedRun(attempt.key, point, attempt.seed, {}, {})
+
     def _plan_jobs(self) -> None:
         for point in list(self.plan.state.points.values()):
             self.waiting += self._jobs_of(point)
@@ -225,7 +253,8 @@ class Coordinator:
     def _jobs_of(self, point: PlannedPoint) -> list[Job]:
         """Return the runs of a point that are to be made."""
         state = self.plan.state
-        slots = [(point.key, seed) for seed in self._seeds()]
+        running = {job.slot for job in self.running.values()}
+        slots = [slot for seed in self._seeds() if (slot := (point.key, seed)) not in running]
         newest = {slot: state.newest(slot) for slot in slots}
         is_pruned = any(one is not None and one.status == "pruned" for one in newest.values())
         wanted = [slot for slot in slots if self._is_wanted(newest[slot], slot, is_pruned)]
@@ -395,7 +424,7 @@ class Coordinator:
                 f"the first {ALIKE} runs have failed alike ({attempt.error}: {self._ends[-1][1][:200]}); "
                 "no more are started. Mend the cause, and go on with: " + self._retry_command()
             )
-        elif may_retry and job.failures <= self._limits.retries and self.stage == 0:
+        elif may_retry and job.run.values and job.failures <= self._limits.retries and self.stage == 0:
             again = Job(job.run)
             again.failures = job.failures
             self.waiting.insert(0, again)
@@ -489,7 +518,10 @@ class Coordinator:
             return
         self._stage_done = self.stage
         self.waiting.clear()
-        count = len(self.running)
+        withdrawn = self.executor.withdraw()
+        for number in withdrawn:
+            self.running[number].was_stopped = True
+        count = len(self.running) - len(withdrawn)
         runs = "1 running run" if count == 1 else f"{count} running runs"
         if not count:
             return
