@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pystematic.sweep._job_files import JobFiles
 
 
+_RAYS_OWN = ("RAY_", "PYTHONBREAKPOINT")
+
+
 class RayQueue(Queue):
     """Tasks of a Ray cluster. They end with this process, as Ray ends what belongs to a driver that is gone.
 
@@ -34,6 +37,7 @@ class RayQueue(Queue):
     name = "ray"
 
     def __init__(self, address: str | None, limits: Any) -> None:
+        self._variables = dict(os.environ)
         try:
             import ray
         except ImportError:
@@ -97,6 +101,7 @@ class RayQueue(Queue):
         if self._is_ours:
             with _own_signals():
                 self._ray.shutdown()
+        _restore(self._variables)
 
 
 def make_ray_queue(address: str | None, limits: Any) -> RayQueue:
@@ -114,6 +119,12 @@ class _own_signals:  # noqa: N801 - used like a function
     def __exit__(self, *exc: object) -> None:
         if self._is_main:
             signal.signal(signal.SIGTERM, self._before)
+
+
+def _restore(variables: Mapping[str, str]) -> None:
+    """Undo what Ray has set for itself: what is started later by this process is no part of the cluster."""
+    for name in [name for name in os.environ if name not in variables and name.startswith(_RAYS_OWN)]:
+        del os.environ[name]
 
 
 def _first_line(error: Exception) -> str:
