@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pystematic.run._lifecycle import outcome_of as outcome_of
     from pystematic.run._masking import mask_known_shapes as mask_known_shapes
     from pystematic.run._origin import Origin as Origin
+    from pystematic.run._origin import origin as origin
     from pystematic.run._origin import set_origin as set_origin
     from pystematic.run._orphans import adopt_orphans as adopt_orphans
     from pystematic.run._orphans import die_with as die_with
@@ -57,7 +58,7 @@ _HOMES = {
     "_masking": ("mask_known_shapes",),
     "_fork_safety": ("why_not_fork",),
     "_orphans": ("adopt_orphans", "die_with"),
-    "_origin": ("Origin", "set_origin"),
+    "_origin": ("Origin", "origin", "set_origin"),
     "_provenance": ("Provenance", "ProvenanceQuery", "describe_environment"),
     "_proxies": ("output_dir", "params"),
     "_resume": ("batch_job",),

@@ -29,6 +29,7 @@ class Origin:
             the processes that it forks.
         copy: a folder that the program was loaded from, and the folder of which it is a copy, or None. The record names
             the latter, where a person looks for it.
+        is_placed: whether it is decided where they are made: here.
         on_run_dir: called with the directory of a run as soon as its first files are there.
     """
 
@@ -38,10 +39,11 @@ class Origin:
     provenance: Provenance | None = None
     on_run_dir: Callable[[str], None] = _ignore
     copy: tuple[str, str] | None = None
+    is_placed: bool = False
 
-    def with_listener(self, on_run_dir: Callable[[str], None]) -> Origin:
-        """Return the same, with somebody who is told the directory."""
-        return Origin(**{**vars(self), "on_run_dir": on_run_dir})
+    def placed(self, on_run_dir: Callable[[str], None]) -> Origin:
+        """Return the same for runs that are made here, with somebody who is told the directory."""
+        return Origin(**{**vars(self), "on_run_dir": on_run_dir, "is_placed": True})
 
     def original_of(self, path: str | None) -> str | None:
         """Return the file of which ``path`` is a copy, or ``path`` itself."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._layout import RunDir as RunDir
     from pystematic.rundir._layout import JobDir as JobDir
     from pystematic.rundir._layout import SweepDir as SweepDir
+    from pystematic.rundir._layout import jobs_folder as jobs_folder
     from pystematic.rundir._layout import create_artifact as create_artifact
     from pystematic.rundir._layout import create_item_file as create_item_file
     from pystematic.rundir._layout import create_run_dir as create_run_dir
@@ -95,7 +96,7 @@ _HOMES = {
     "_items": ("KINDS", "Item", "ItemFile", "encode_json", "format_item", "read_items", "read_table"),
     "_layout": (
         *("SWEEPS_NAME", "RunDir", "create_artifact", "create_item_file", "create_run_dir", "item_name"),
-        *("JobDir", "SweepDir", "is_metrics_name", "rank_of_metrics_file", "stop_request_file", "sweep_names", "unusable"),
+        *("JobDir", "SweepDir", "jobs_folder", "is_metrics_name", "rank_of_metrics_file", "stop_request_file", "sweep_names", "unusable"),
     ),
     "_merge": ("RankMerge", "RankPoints", "merge_points", "merge_values"),
     "_process": ("host_name", "is_alive", "process_identity"),

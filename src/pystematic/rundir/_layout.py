@@ -212,6 +212,11 @@ class JobDir:
         return f"JobDir({str(self.path)!r})"
 
 
+def jobs_folder(output_dir: str | os.PathLike[str]) -> pathlib.Path:
+    """Return the folder of what single runs on other machines are told and tell; hidden, as no experiment's is."""
+    return pathlib.Path(output_dir, ".jobs")
+
+
 def stop_request_file(run_dir: RunDir, sweep: str) -> pathlib.Path:
     """Return the file whose existence asks a run of a sweep to end early."""
     return SweepDir(run_dir.path.parent.parent, sweep).stops_dir / run_dir.id

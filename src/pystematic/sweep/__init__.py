@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from pystematic.sweep._coordinator import Coordinator, Job, Listener, RunLimits
     from pystematic.sweep._local import make_local_executor
     from pystematic.sweep._objective import Objective
-    from pystematic.sweep._places import Place, make_executor_elsewhere, parse_place
+    from pystematic.sweep._places import Place, make_executor_elsewhere, parse_place, place_of
     from pystematic.sweep._plan import Attempt, Plan, read_head
     from pystematic.sweep._results import PointResult, SweepResult
     from pystematic.sweep._search import SEARCHES
+    from pystematic.sweep._single import run_elsewhere
     from pystematic.sweep._session import RETRY_CLASSES, Session, SweepOptions
     from pystematic.sweep._space import Space, SpaceReader
     from pystematic.sweep._watch import STOPPERS
@@ -43,8 +44,10 @@ __all__ = [
     "make_local_executor",
     "param_matrix",
     "parse_place",
+    "place_of",
     "read_head",
     "run_each",
+    "run_elsewhere",
     "run_parameter_sweep",
 ]
 
@@ -52,11 +55,12 @@ __all__ = [
 _HOMES = {
     "_coordinator": ("Coordinator", "Job", "Listener", "RunLimits"),
     "_objective": ("Objective",),
-    "_places": ("Place", "make_executor_elsewhere", "parse_place"),
+    "_places": ("Place", "make_executor_elsewhere", "parse_place", "place_of"),
     "_plan": ("Attempt", "Plan", "read_head"),
     "_results": ("PointResult", "SweepResult"),
     "_search": ("SEARCHES",),
     "_session": ("RETRY_CLASSES", "Session", "SweepOptions"),
+    "_single": ("run_elsewhere",),
     "_space": ("Space", "SpaceReader"),
     "_watch": ("STOPPERS",),
     "_local": ("make_local_executor",),

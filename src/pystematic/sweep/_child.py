@@ -57,7 +57,7 @@ def perform(experiment: Any, task: Task, told_fd: int, origin: Origin) -> int:
     def tell(run_dir: str) -> None:
         os.write(told_fd, os.fsencode(run_dir))
 
-    set_origin(origin.with_listener(tell))
+    set_origin(origin.placed(tell))
     values = dict(task.values)
     if task.resume is not None:
         values["resume"] = task.resume

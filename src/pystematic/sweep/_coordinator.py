@@ -175,7 +175,7 @@ class Coordinator:
             RunDirectoryError: the plan cannot be written.
         """
         _remove(self.plan.dir.stop_file)  # a request to an earlier coordinator
-        with _SignalStages(self._raise_stage):
+        with SignalStages(self._raise_stage):
             self._adopt()
             recover(self.plan, self.maker.experiment, self.objective, self.running, self._listener.note)
             self._plan_jobs()
@@ -565,7 +565,7 @@ def _without_numbers(text: str) -> str:
     return re.sub(r"\d+|0x[0-9a-f]+|[\w.-]*_[0-9a-z]{6}\b", "#", text)
 
 
-class _SignalStages:
+class SignalStages:
     """Hands signals over while it is entered, in the main thread; elsewhere there are none to hand over."""
 
     def __init__(self, raise_stage: Callable[[int], None]) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from pystematic.resolve import Parameters
     from pystematic.sweep._coordinator import RunLimits
     from pystematic.sweep._executor import Executor
     from pystematic.sweep._queue import Queue
@@ -74,6 +75,16 @@ def parse_place(text: str, source: str = "--on") -> Place:
         known = f"local, {', '.join(f'{name}[:{detail}]' for name, (detail, _) in _QUEUES.items())}"
         raise UsageError(f"{source} {short(text)}: there is no such place.{did_you_mean(kind, _QUEUES)} Known: {known}.")
     return Place(kind, detail or None)
+
+
+def place_of(parameters: Parameters) -> Place:
+    """Return where a run with these parameters is made.
+
+    Raises:
+        UsageError: there is no such place.
+    """
+    text = parameters.get("on")
+    return Place() if text is None else parse_place(str(text), f"on ({parameters.source_of('on')})")
 
 
 def make_executor_elsewhere(

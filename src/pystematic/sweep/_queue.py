@@ -126,6 +126,7 @@ class QueueExecutor(Executor):
         self._code = code
         self._pending: collections.deque[Task] = collections.deque()
         self._jobs: dict[int, _Job] = {}
+        self._ended: list[JobFiles] = []
         self._events: list[Event] = []
         self._notes: list[str] = []
         self._asked_at = 0.0
@@ -205,6 +206,8 @@ class QueueExecutor(Executor):
             self._wait_for_all(CLOSE_LIMIT_S)
         self._queue = None
         queue.close()
+        for files in self._ended:
+            files.remove()
 
     # -- the queue -----------------------------------------------------------------------------------------------
 
@@ -295,7 +298,7 @@ class QueueExecutor(Executor):
         if event.kind == "run":
             self._jobs[event.number].run_dir = event.run_dir
         else:
-            del self._jobs[event.number]
+            self._ended.append(self._jobs.pop(event.number).files)
 
     def _end_without_word(self, number: int, job: _Job, gone: Gone) -> None:
         """Say of a job, and of its run, what it could not say itself."""

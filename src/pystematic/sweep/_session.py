@@ -18,6 +18,7 @@ from pystematic.sweep._coordinator import Coordinator, Listener, RunLimits
 from pystematic.sweep._identity import SEED_NAME, key_of, run_key
 from pystematic.sweep._objective import Objective, parse_objective
 from pystematic.sweep._plan import Plan, PlannedPoint, checked_sweep_name, find_plan, point_lines
+from pystematic.sweep._places import make_executor_elsewhere, parse_place, place_of
 from pystematic.sweep._points import PointMaker
 from pystematic.sweep._results import DONE, SweepResult
 from pystematic.sweep._samplers import Sampler
@@ -55,6 +56,7 @@ class SweepOptions:
     """What is asked of a sweep beside its space; the names are those of the command line.
 
     ``again`` names the runs that are to be run once more, ``add`` says that the points are added to the sweep ``name``.
+    ``on`` is where runs are made, by the parameter of this name when None.
     """
 
     name: str | None = None
@@ -68,6 +70,7 @@ class SweepOptions:
     yes: bool = False
     again: str | None = None
     add: bool = False
+    on: str | None = None
     limits: RunLimits = RunLimits()
 
 
@@ -107,7 +110,9 @@ class Session:
         self._own_seed = any(axis.name == SEED_NAME for axis in self.space.axes)
         self._check_options()
         self.objective = self._find_objective()
-        self.output_dir = self._find_output_dir()
+        settings = self._find_settings("output_dir", "on")
+        self.output_dir = str(settings.get("output_dir") or "output")
+        self.place = parse_place(options.on) if options.on else place_of(settings)
         self._space_plain = _plain_space(experiment.spec, self.space)
         self._space_key = key_of(
             {
@@ -173,12 +178,13 @@ class Session:
             )
         return None
 
-    def _find_output_dir(self) -> str:
+    def _find_settings(self, *names: str) -> Parameters:
+        """Resolve parameters that all runs have in common, whatever else is wrong."""
         first = next(self.space.grid()) if self.space.count != 0 else {}
         given = dict(self.space.settings)
         given.update({name: Given("sweep", plain=value, exact=True) for name, value in first.items()})
-        resolution = self._resolve({name: one for name, one in given.items() if name == "output_dir"})
-        return str(resolution.parameters.get("output_dir") or "output")
+        resolution = self._resolve({name: one for name, one in given.items() if name in names})
+        return resolution.parameters
 
     def _find_plan(self) -> Plan:
         name = self.options.name
@@ -284,6 +290,31 @@ class Session:
         return self.options.trials or (recorded if isinstance(recorded, int) else DEFAULT_TRIALS)
 
     # -- running -------------------------------------------------------------------------------------------------
+
+    def make_executor(self, jobs: int | None) -> Executor:
+        """Return what makes the runs, where it was asked for.
+
+        Args:
+            jobs: how many at once; None: one on this machine, as many as is usual elsewhere.
+
+        Raises:
+            ExperimentError: runs cannot be made there.
+            UsageError: there is no such profile.
+        """
+        limits = self.options.limits
+        if self.place.is_local:
+            from pystematic.sweep._local import make_local_executor  # processes: only where something is run
+
+            return make_local_executor(self.experiment, jobs=1 if jobs is None else jobs, gpus=limits.gpus)
+        return make_executor_elsewhere(
+            self.experiment,
+            self.place,
+            jobs=jobs,
+            limits=limits,
+            folder=self.plan.dir.path,
+            label=f"pystematic-{self.plan.name}",
+            output_dir=self.output_dir,
+        )
 
     def run(self, make_executor: Callable[[], Executor], listener: Listener) -> int:
         """Run what is to be run; return the exit code.

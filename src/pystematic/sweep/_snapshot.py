@@ -46,12 +46,13 @@ def copy_code(code: Code, folder: Path, ignored: Sequence[str] = ()) -> Code:
     main = code.preparation.get("init_main_from_path")
     start = os.path.dirname(os.path.abspath(main)) if main else os.getcwd()
     root = find_root(start)
-    files = list(_code_files(root, {os.path.abspath(path) for path in ignored}))
+    others = {os.path.abspath(path) for path in ignored}
+    files = list(_code_files(root, others))
     target = os.path.abspath(folder / _digest(root, files))
     if not os.path.isdir(target):
         temporary = f"{target}.{os.urandom(4).hex()}.tmp"
         try:
-            _write(root, files, temporary)
+            _write(root, files, temporary, others)
             os.rename(temporary, target)
         except FileExistsError:  # another process was quicker
             pass
@@ -121,7 +122,7 @@ def _digest(root: str, files: Sequence[str]) -> str:
     return found.hexdigest()[:16]
 
 
-def _write(root: str, files: Sequence[str], target: str) -> None:
+def _write(root: str, files: Sequence[str], target: str, ignored: set[str]) -> None:
     """Copy files, and link what stands beside them."""
     folders = {""}
     for name in files:
@@ -135,9 +136,9 @@ def _write(root: str, files: Sequence[str], target: str) -> None:
         shutil.copyfile(os.path.join(root, name), os.path.join(target, name))
     for folder in folders:
         for entry in os.listdir(os.path.join(root, folder)):
-            path = os.path.join(target, folder, entry)
-            if entry != _LEFT_OUT and not os.path.lexists(path):
-                os.symlink(os.path.join(root, folder, entry), path)
+            path, original = os.path.join(target, folder, entry), os.path.join(root, folder, entry)
+            if entry != _LEFT_OUT and original not in ignored and not os.path.lexists(path):
+                os.symlink(original, path)
 
 
 def _moved(preparation: Any, root: str, target: str) -> dict[str, Any]:
