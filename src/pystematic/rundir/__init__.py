@@ -96,7 +96,16 @@ _HOMES = {
     "_items": ("KINDS", "Item", "ItemFile", "encode_json", "format_item", "read_items", "read_table"),
     "_layout": (
         *("SWEEPS_NAME", "RunDir", "create_artifact", "create_item_file", "create_run_dir", "item_name"),
-        *("JobDir", "SweepDir", "jobs_folder", "is_metrics_name", "rank_of_metrics_file", "stop_request_file", "sweep_names", "unusable"),
+        *(
+            "JobDir",
+            "SweepDir",
+            "jobs_folder",
+            "is_metrics_name",
+            "rank_of_metrics_file",
+            "stop_request_file",
+            "sweep_names",
+            "unusable",
+        ),
     ),
     "_merge": ("RankMerge", "RankPoints", "merge_points", "merge_values"),
     "_process": ("host_name", "is_alive", "process_identity"),

@@ -176,9 +176,7 @@ def _serve_forking(channel: Channel, coordinator: int, devices: Devices, code: C
     os._exit(0)
 
 
-def start_server(
-    kind: str, code: Code, devices: Devices, folder: str, jobs: int
-) -> tuple[Channel, Any, str | None]:
+def start_server(kind: str, code: Code, devices: Devices, folder: str, jobs: int) -> tuple[Channel, Any, str | None]:
     """Start a server of its own; return the channel to it, its process, and why it is not safe.
 
     Raises:

@@ -73,7 +73,9 @@ def parse_place(text: str, source: str = "--on") -> Place:
         return Place()
     if kind not in _QUEUES or (colon and not detail):
         known = f"local, {', '.join(f'{name}[:{detail}]' for name, (detail, _) in _QUEUES.items())}"
-        raise UsageError(f"{source} {short(text)}: there is no such place.{did_you_mean(kind, _QUEUES)} Known: {known}.")
+        raise UsageError(
+            f"{source} {short(text)}: there is no such place.{did_you_mean(kind, _QUEUES)} Known: {known}."
+        )
     return Place(kind, detail or None)
 
 

@@ -106,9 +106,7 @@ def _may_hold_code(entry: os.DirEntry[str]) -> bool:
 
 def _is_code(entry: os.DirEntry[str]) -> bool:
     try:
-        return (
-            entry.name.endswith(_CODE_SUFFIXES) and entry.is_file() and entry.stat().st_size <= _LARGEST_BYTES
-        )
+        return entry.name.endswith(_CODE_SUFFIXES) and entry.is_file() and entry.stat().st_size <= _LARGEST_BYTES
     except OSError:
         return False
 
