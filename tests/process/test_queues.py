@@ -167,10 +167,11 @@ def queued_jobs() -> list[str]:
 
 def read_stderr_until(process: subprocess.Popen[str], text: str) -> None:
     assert process.stderr is not None
-    line = ""
+    line, said = "", []
     while text not in line:
         line = process.stderr.readline()
-        assert line, f"it has ended without saying {text!r}"
+        said.append(line)
+        assert line, f"it has ended without saying {text!r}: {said}"
 
 
 def test_a_sweep_of_twenty_points_keeps_all_records_and_shows_both_failures(folder: Path, place: str) -> None:
@@ -245,7 +246,7 @@ def test_a_killed_coordinator_finds_its_jobs_again(folder: Path, begin: Begin, p
     assert again.returncode == 0, again.stderr
     assert "10 runs of the earlier command are gone on with." in again.stderr
     made = Counter(run.params["x"] for run in runs_in(folder))
-    assert made == {x: 1 for x in range(21, 31)}
+    assert made == dict.fromkeys(range(21, 31), 1)
     assert queued_jobs() == []
 
 
@@ -260,7 +261,7 @@ def test_jobs_that_wait_are_taken_back_by_a_sweep_on_this_machine(folder: Path, 
     again = run_python("prog.py", "sweep", "--name", "s", "--jobs", "2", *words, cwd=folder, timeout_s=LIMIT_S)
     assert again.returncode == 0, again.stderr
     wait_until(lambda: not queued_jobs(), LIMIT_S)
-    assert Counter(run.params["x"] for run in runs_in(folder)) == {x: 1 for x in range(21, 29)}
+    assert Counter(run.params["x"] for run in runs_in(folder)) == dict.fromkeys(range(21, 29), 1)
 
 
 @needs_ray

@@ -63,7 +63,7 @@ class LineDisplay(Listener):
         took = format_duration(time.monotonic() - job.started_at)
         number = "" if attempt.objective is None else f"  {self._objective_name()} {format_cell(attempt.objective)}"
         where = "" if job.run_dir is None else f"  {RunDir(job.run_dir).id}"
-        self._say(f"{status:<11}{self.describe(job)}{number}  {took}{where}")
+        self._say(f"{status:<10} {self.describe(job)}{number}  {took}{where}")
         if status == "failed":
             line = _one_line(attempt.log)
             kind = str(attempt.error)

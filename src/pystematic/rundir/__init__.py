@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from pystematic.rundir._items import read_items as read_items
     from pystematic.rundir._items import read_table as read_table
     from pystematic.rundir._layout import SWEEPS_NAME as SWEEPS_NAME
-    from pystematic.rundir._layout import RunDir as RunDir
     from pystematic.rundir._layout import JobDir as JobDir
+    from pystematic.rundir._layout import RunDir as RunDir
     from pystematic.rundir._layout import SweepDir as SweepDir
-    from pystematic.rundir._layout import jobs_folder as jobs_folder
     from pystematic.rundir._layout import create_artifact as create_artifact
     from pystematic.rundir._layout import create_item_file as create_item_file
     from pystematic.rundir._layout import create_run_dir as create_run_dir
     from pystematic.rundir._layout import is_metrics_name as is_metrics_name
     from pystematic.rundir._layout import item_name as item_name
+    from pystematic.rundir._layout import jobs_folder as jobs_folder
     from pystematic.rundir._layout import rank_of_metrics_file as rank_of_metrics_file
     from pystematic.rundir._layout import stop_request_file as stop_request_file
     from pystematic.rundir._layout import sweep_names as sweep_names

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pystematic.sweep._plan import Attempt, Plan, read_head
     from pystematic.sweep._results import PointResult, SweepResult
     from pystematic.sweep._search import SEARCHES
-    from pystematic.sweep._single import run_elsewhere
     from pystematic.sweep._session import RETRY_CLASSES, Session, SweepOptions
+    from pystematic.sweep._single import run_elsewhere
     from pystematic.sweep._space import Space, SpaceReader
     from pystematic.sweep._watch import STOPPERS
 

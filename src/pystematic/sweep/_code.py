@@ -1,4 +1,4 @@
-"""`Code`: how another process, on whatever machine, loads the program of a sweep. It finds it as `multiprocessing` does."""
+"""`Code`: how another process, on whatever machine, loads the program of a sweep: as `multiprocessing` does."""
 
 from __future__ import annotations
 

@@ -84,7 +84,10 @@ class Executor(abc.ABC):
 
     @abc.abstractmethod
     def start(self, task: Task) -> None:
-        """Take a task, which begins in the next `wait` at the latest; returns at once, and fails for no reason that lies in the task: that is an event."""
+        """Take a task, which is set going in the next `wait` at the latest; returns at once.
+
+        Fails for no reason that lies in the task: that is an event.
+        """
 
     @abc.abstractmethod
     def wait(self, timeout_s: float) -> list[Event]:

@@ -294,6 +294,8 @@ class QueueExecutor(Executor):
                 self._end_without_word(number, job, job.gone)
 
     def _take(self, event: Event) -> None:
+        if event.number not in self._jobs:
+            return
         self._events.append(event)
         if event.kind == "run":
             self._jobs[event.number].run_dir = event.run_dir

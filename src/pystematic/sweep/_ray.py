@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 
 from pystematic.errors import ExperimentError
@@ -67,6 +68,7 @@ class RayQueue(Queue):
                     where = address or os.environ["RAY_ADDRESS"]
                     raise ExperimentError(f"--on ray: there is no cluster at {where!r}: {error}") from None
                 ray.init(include_dashboard=False, **options)
+        _keep_off_stdout()
 
     def submit(self, jobs: Mapping[int, JobFiles], tasks: Sequence[Task]) -> None:
         for task in tasks:
@@ -119,6 +121,16 @@ class _own_signals:  # noqa: N801 - used like a function
     def __exit__(self, *exc: object) -> None:
         if self._is_main:
             signal.signal(signal.SIGTERM, self._before)
+
+
+def _keep_off_stdout() -> None:
+    """Drop what Ray prints of its own accord about its processes: standard output is for our tables and JSON.
+
+    What becomes of our own tasks we hear from `find_gone`. Ray has no switch for these lines.
+    """
+    worker: Any = sys.modules.get("ray._private.worker")
+    if worker is not None and hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda data, ignore_prefix=False: None
 
 
 def _restore(variables: Mapping[str, str]) -> None:

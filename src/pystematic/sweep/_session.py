@@ -17,8 +17,8 @@ from pystematic.store import runs
 from pystematic.sweep._coordinator import Coordinator, Listener, RunLimits
 from pystematic.sweep._identity import SEED_NAME, key_of, run_key
 from pystematic.sweep._objective import Objective, parse_objective
-from pystematic.sweep._plan import Plan, PlannedPoint, checked_sweep_name, find_plan, point_lines
 from pystematic.sweep._places import make_executor_elsewhere, parse_place, place_of
+from pystematic.sweep._plan import Plan, PlannedPoint, checked_sweep_name, find_plan, point_lines
 from pystematic.sweep._points import PointMaker
 from pystematic.sweep._results import DONE, SweepResult
 from pystematic.sweep._samplers import Sampler
