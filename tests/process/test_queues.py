@@ -61,6 +61,40 @@ PROGRAM = """
 """
 
 
+DISTRIBUTED_PROGRAM = """
+    import pystematic, torch
+
+    @pystematic.parameter(name="x", type=int, default=0)
+    @pystematic.experiment
+    def train(parameters, context):
+        total = context.all_reduce(torch.tensor(float(context.rank + parameters["x"])), op="sum")
+        context.recorder.scalar("sum", float(total), step=0)
+
+    if __name__ == "__main__":
+        pystematic.global_entrypoint()
+"""
+SAVING_PROGRAM = """
+    import os, threading
+    import pystematic, torch
+
+    @pystematic.parameter(name="epochs", type=int, default=3)
+    @pystematic.experiment
+    def train(parameters, context):
+        context.state = torch.zeros(1)
+        for epoch in context.epochs(parameters["epochs"]):
+            print("epoch", epoch, flush=True)
+            context.recorder.step()
+            threading.Event().wait(0.02)
+            if epoch == 0:
+                context.save_checkpoint()
+            if os.path.exists("enough"):
+                break
+
+    if __name__ == "__main__":
+        pystematic.global_entrypoint()
+"""
+
+
 def executor_at(place: Place, experiment: Any, jobs: int) -> Executor:
     return make_executor_elsewhere(
         experiment, place, jobs=jobs, limits=RunLimits(), folder=Path("queue"), label="cases", output_dir="output"
@@ -317,3 +351,29 @@ def test_an_interrupt_ends_a_single_run_elsewhere(folder: Path, begin: Begin, pl
     process.communicate(timeout=LIMIT_S)
     assert process.returncode == 143
     assert [run.status for run in runs_in(folder)] == ["interrupted"]
+
+
+def test_a_run_of_a_sweep_may_be_distributed(working_dir: Path, place: str) -> None:
+    write_program(working_dir, DISTRIBUTED_PROGRAM)
+    more = ["--distributed", "--nproc-per-node", "2", "--device", "cpu"]
+    ended = sweep(working_dir, place, "--threads", "1", "--output", "json", "train", "--x", "1..2", *more)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(run.summary["sum"]["last"] for run in runs_in(working_dir)) == [3, 5]
+    assert {run.document["attempts"][0]["world_size"] for run in runs_in(working_dir)} == {2}
+
+
+@pytest.mark.parametrize("place", SLURM, indirect=True)
+def test_a_job_whose_time_runs_out_saves_and_is_gone_on_with(working_dir: Path, begin: Begin, place: str) -> None:
+    write_program(working_dir, SAVING_PROGRAM)
+    process = begin(*options(place), "train", "--epochs", "100000")
+    wait_until(lambda: any("epoch 3" in run.log_text() for run in runs_in(working_dir)), LIMIT_S)
+    # What Slurm sends 90 s before the time of a job is over.
+    subprocess.run(["scancel", "--signal=USR2", *queued_jobs()], capture_output=True, timeout=LIMIT_S, check=True)
+    _, said = process.communicate(timeout=LIMIT_S)
+    (interrupted,) = runs_in(working_dir)
+    assert (process.returncode, interrupted.status) == (1, "interrupted"), said
+    (working_dir / "enough").touch()
+    again = sweep(working_dir, place, "train", "--epochs", "100000")
+    assert again.returncode == 0, again.stderr
+    (run,) = runs_in(working_dir)
+    assert (run.status, len(run.document["attempts"])) == ("completed", 2)

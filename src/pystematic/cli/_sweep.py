@@ -174,9 +174,13 @@ class _Command:
         return node, position
 
     def _recorded_words(self, node: Node) -> list[str] | None:
-        """Return the command line for the plan, unless secrets stand in it."""
+        """Return the command line for the plan, unless secrets stand in it: declared ones, or of a known shape."""
         secret = {option for one in node.spec.parameters if one.secret for option in one.options}
-        return None if any(word.partition("=")[0] in secret for word in self._words) else self._words
+        if any(word.partition("=")[0] in secret for word in self._words):
+            return None
+        from pystematic.run import mask_known_shapes
+
+        return self._words if mask_known_shapes(self._words) == self._words else None
 
 
 def _read_space(node: Node, values: OptionReader, options: Parameters, problems: Sequence[str]) -> Space:
