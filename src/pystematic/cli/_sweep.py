@@ -11,7 +11,7 @@ from pystematic.cli._program import experiments_there
 from pystematic.declare import Choice, FilePath, FlagOrChoice, Parameter, ParameterSet, Spec
 from pystematic.errors import Error, UsageError
 from pystematic.resolve import Option, OptionReader, Parameters, Word, resolve, tokenize
-from pystematic.sweep import RETRY_CLASSES, SEARCHES, STOPPERS, RunLimits, Session, SpaceReader, SweepOptions
+from pystematic.sweep import REPEATS, RETRY_CLASSES, SEARCHES, STOPPERS, RunLimits, Session, SpaceReader, SweepOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def sweep_spec() -> Spec:
         _option("retry_oom", bool, False, "Try runs that ran out of memory again too."),
         _option("fail_fast", bool, False, "Start no more when a run has failed."),
         _option("reuse", bool, False, "Finished runs from outside the sweep count."),
+        _option("repeat", Choice(REPEATS), None, "Run those again that are finished, but were made by other code."),
         _option("retry", Choice(RETRY_CLASSES), None, "Run those again that ended so.", hidden=True),
         _option("add", bool, False, "Add the points to the sweep of this name.", hidden=True),
         _option("yes", bool, False, "Do not ask, whatever the number of points."),
@@ -220,6 +221,7 @@ def _make_session(
         reuse=options["reuse"],
         yes=options["yes"],
         again=options["retry"],
+        repeat=options["repeat"],
         add=options["add"],
         on=options["on"],
         limits=limits,

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from pystematic.sweep._plan import Attempt, Plan, read_head
     from pystematic.sweep._results import PointResult, SweepResult
     from pystematic.sweep._search import SEARCHES
-    from pystematic.sweep._session import RETRY_CLASSES, Session, SweepOptions
+    from pystematic.sweep._session import REPEATS, RETRY_CLASSES, Session, SweepOptions
     from pystematic.sweep._single import run_elsewhere
     from pystematic.sweep._space import Space, SpaceReader
     from pystematic.sweep._watch import STOPPERS
 
 __all__ = [
+    "REPEATS",
     "RETRY_CLASSES",
     "SEARCHES",
     "STOPPERS",
@@ -59,7 +60,7 @@ _HOMES = {
     "_plan": ("Attempt", "Plan", "read_head"),
     "_results": ("PointResult", "SweepResult"),
     "_search": ("SEARCHES",),
-    "_session": ("RETRY_CLASSES", "Session", "SweepOptions"),
+    "_session": ("REPEATS", "RETRY_CLASSES", "Session", "SweepOptions"),
     "_single": ("run_elsewhere",),
     "_space": ("Space", "SpaceReader"),
     "_watch": ("STOPPERS",),

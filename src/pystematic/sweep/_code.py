@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 
 from pystematic._record import record
 from pystematic.run import Origin, ProvenanceQuery, find_experiment, find_home
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pystematic.run import Provenance
+
+# How often it is looked for edits.
+EDIT_PERIOD_S = 5.0
 
 
 @record
@@ -69,13 +74,46 @@ def find_provenance(experiment: Any, output_dir: str, limit_s: float) -> Provena
         output_dir: whose files are no sources.
         limit_s: how long to wait for git.
     """
-    import sys
-    import time
-
-    main_file = getattr(sys.modules.get("__main__"), "__file__", None)
-    code = getattr(experiment.main_function, "__code__", None)
     deadline = time.monotonic() + limit_s
-    query = ProvenanceQuery(main_file if code is None else code.co_filename, os.path.abspath(output_dir))
+    query = ProvenanceQuery(_file_of(experiment), os.path.abspath(output_dir))
     found = query.collect(lambda: time.monotonic() > deadline)
     query.close()
     return None if time.monotonic() > deadline else found
+
+
+class EditWatch:
+    """Tells which file of a program was edited since this was made, of those that are loaded from its folder.
+
+    Args:
+        experiment: of a program that is loaded.
+    """
+
+    def __init__(self, experiment: Any) -> None:
+        folder = os.path.dirname(os.path.abspath(_file_of(experiment) or ""))
+        files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+        own = {path for path in files if isinstance(path, str) and path.startswith(folder + os.sep)}
+        self._stamps = {path: _stamp(path) for path in own if "site-packages" not in path}
+        self._looked_at = time.monotonic()
+
+    def look(self) -> str | None:
+        """Return an edited file, relative to the working directory; None most of the time, as this looks rarely."""
+        if time.monotonic() - self._looked_at < EDIT_PERIOD_S:
+            return None
+        self._looked_at = time.monotonic()
+        for path, stamp in self._stamps.items():
+            if _stamp(path) != stamp:
+                return os.path.relpath(path)
+        return None
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _file_of(experiment: Any) -> str | None:
+    code = getattr(experiment.main_function, "__code__", None)
+    return getattr(sys.modules.get("__main__"), "__file__", None) if code is None else str(code.co_filename)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from pystematic.sweep._code import EditWatch
     from pystematic.sweep._plan import Slot
     from pystematic.sweep._samplers import Sampler
     from pystematic.sweep._watch import MetricWatch
@@ -118,6 +119,7 @@ class Coordinator:
         sampler: proposes points; None for a grid.
         trials: how many points of the sampler there are at the end.
         watch: stops runs early, or None.
+        edits: looks for edits of the program, or None.
         typed: values of points by their key, where they are known beside the plan.
 
     Attributes:
@@ -137,6 +139,7 @@ class Coordinator:
         sampler: Sampler | None = None,
         trials: int = 0,
         watch: MetricWatch | None = None,
+        edits: EditWatch | None = None,
         typed: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.plan = plan
@@ -151,6 +154,7 @@ class Coordinator:
         self._sampler = sampler
         self._trials = trials
         self._watch = watch
+        self._edits = edits
         self._typed = dict(typed or {})
         self._exit_code = 0
         self._stage_done = 0
@@ -198,6 +202,7 @@ class Coordinator:
                 self._take(event)
             for text in self.executor.take_notes():
                 self._listener.note(text)
+            self._look_for_edits()
             self._look_for_requests()
             if self._watch is not None and self.stage == 0:
                 self._stop_early(self._watch)
@@ -406,6 +411,7 @@ class Coordinator:
                 "objective": value,
                 "metric": None if self.objective is None else self.objective.text,
                 "log": event.log,
+                "code": None if job.run_dir is None else Run(job.run_dir).document.get("code"),
                 "at": time.time(),
             }
         )
@@ -530,6 +536,15 @@ class Coordinator:
         else:
             self._listener.note(f"{runs} {'must end now' if self.stage == 2 else 'killed'}.")
             self._stop_running(kill=self.stage == 3)
+
+    def _look_for_edits(self) -> None:
+        edited = None if self._edits is None else self._edits.look()
+        if edited is None:
+            return
+        self._edits = None  # once is enough
+        kept = "the sweep goes on with the code that it began with"
+        fresh = "runs that begin from now on use what stands there then"
+        self._listener.note(f"{edited} has changed; {kept if self.executor.keeps_code else fresh}.")
 
     def _look_for_requests(self) -> None:
         request = rundir.read_document(self.plan.dir.stop_file)

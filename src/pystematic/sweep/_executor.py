@@ -75,11 +75,13 @@ class Executor(abc.ABC):
     Attributes:
         name: ``fork``, ``fresh``, ``slurm`` ...
         slots: how many tasks run at once. More can be started; they wait.
+        keeps_code: whether all runs have the program as it was when this was made, whatever is edited meanwhile.
         notice: one line that says what the user should know of how runs are made, None: nothing.
     """
 
     name: str
     slots: int
+    keeps_code: bool = True
     notice: str | None = None
 
     @abc.abstractmethod

@@ -45,6 +45,7 @@ class LocalExecutor(Executor):
         self.name = name
         self.slots = slots
         self.notice = notice
+        self.keeps_code = name == "fork"
         self._notes: list[str] = []
         self._channel = channel
         self._server: int | None = server

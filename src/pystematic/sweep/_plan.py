@@ -66,9 +66,10 @@ class Attempt:
         objective, metric: the number that it is judged by, and by which metric.
         error: type of the error of a failed one.
         log: the last line of its output.
+        code: hash of the code that it ran, None where that is unknown.
     """
 
-    __slots__ = ("error", "key", "log", "metric", "number", "objective", "point", "run_dir", "seed", "status")
+    __slots__ = ("code", "error", "key", "log", "metric", "number", "objective", "point", "run_dir", "seed", "status")
 
     def __init__(self, number: int, key: str, point: str, seed: int | None) -> None:
         self.number = number
@@ -81,6 +82,7 @@ class Attempt:
         self.metric: str | None = None
         self.error: str | None = None
         self.log = ""
+        self.code: str | None = None
 
     @property
     def slot(self) -> Slot:
@@ -149,6 +151,7 @@ class PlanState:
                 attempt.status = str(line["status"])
                 attempt.objective, attempt.metric = line.get("objective"), line.get("metric")
                 attempt.error, attempt.log = line.get("error"), str(line.get("log") or "")
+                attempt.code = line.get("code")
 
 
 class Plan:

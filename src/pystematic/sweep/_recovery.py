@@ -70,6 +70,7 @@ def recover(
                 "error": error.get("type") if isinstance(error, dict) else None,
                 "objective": value,
                 "metric": None if objective is None else objective.text,
+                "code": run.document.get("code"),
                 "at": time.time(),
             }
         )

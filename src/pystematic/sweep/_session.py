@@ -14,6 +14,7 @@ from pystematic.errors import NotFoundError, UsageError
 from pystematic.resolve import Given, Parameters, plain_parameters
 from pystematic.rundir import SweepDir
 from pystematic.store import runs
+from pystematic.sweep._code import EditWatch, find_provenance
 from pystematic.sweep._coordinator import Coordinator, Listener, RunLimits
 from pystematic.sweep._identity import SEED_NAME, key_of, run_key
 from pystematic.sweep._objective import Objective, parse_objective
@@ -42,12 +43,17 @@ if TYPE_CHECKING:
         @property
         def full_name(self) -> str: ...
 
+        main_function: Any
+
         @property
         def spec(self) -> Spec: ...
 
 
 MOST_WITHOUT_QUESTION = 1000
 DEFAULT_TRIALS = 20
+# How long is waited for git, to say which runs other code has made.
+PROVENANCE_LIMIT_S = 2.0
+REPEATS = ("changed",)
 RETRY_CLASSES = ("all", "failed", "lost", "oom", "timeout")
 
 
@@ -55,7 +61,8 @@ RETRY_CLASSES = ("all", "failed", "lost", "oom", "timeout")
 class SweepOptions:
     """What is asked of a sweep beside its space; the names are those of the command line.
 
-    ``again`` names the runs that are to be run once more, ``add`` says that the points are added to the sweep ``name``.
+    ``again`` names the runs that are to be run once more, ``repeat`` those of them that are done (``changed``: by other
+    code), ``add`` says that the points are added to the sweep ``name``.
     ``on`` is where runs are made, by the parameter of this name when None.
     """
 
@@ -69,6 +76,7 @@ class SweepOptions:
     reuse: bool = False
     yes: bool = False
     again: str | None = None
+    repeat: str | None = None
     add: bool = False
     on: str | None = None
     limits: RunLimits = RunLimits()
@@ -333,6 +341,7 @@ class Session:
             self._write_first_lines()
             if executor.notice:
                 listener.note(executor.notice)
+            self._find_changed(listener)
             sampler = self._make_sampler()
             coordinator = Coordinator(
                 self.plan,
@@ -344,6 +353,7 @@ class Session:
                 sampler=sampler,
                 trials=self._trials,
                 watch=self._make_watch(),
+                edits=EditWatch(self.experiment),
                 typed={point.key: values for point, values in self.new_points},
             )
             return coordinator.run()
@@ -438,6 +448,23 @@ class Session:
                 found.append(list(slot))
         return found
 
+    def _find_changed(self, listener: Listener) -> None:
+        """Count the runs that other code has made, or have them run again."""
+        newest = {slot: attempts[-1] for slot, attempts in self.plan.state.attempts.items()}
+        done = {slot: one.code for slot, one in newest.items() if one.status in DONE and one.code is not None}
+        found = find_provenance(self.experiment, self.output_dir, PROVENANCE_LIMIT_S) if done else None
+        if found is None or found.code is None:
+            return
+        changed = [list(slot) for slot, code in done.items() if code != found.code]
+        if not changed:
+            return
+        runs = "1 finished run was" if len(changed) == 1 else f"{len(changed)} finished runs were"
+        if self.options.repeat == "changed":
+            self.plan.write({"kind": "again", "runs": changed})
+            listener.note(f"{runs} made by other code, to be run again.")
+        else:
+            listener.note(f"{runs} made by other code; --repeat changed runs them again.")
+
     def _reuse(self) -> None:
         """Take completed runs from outside the sweep for those of the plan that they are equal to."""
         wanted: dict[str, tuple[str, int | None]] = {}
@@ -461,6 +488,7 @@ class Session:
             path = os.path.relpath(run.path, self.output_dir).replace(os.sep, "/")
             begin = {"kind": "start", "number": number, "key": key, "point": slot[0], "seed": slot[1], "resume": None}
             end = {"kind": "end", "number": number, "run_dir": path, "status": "completed", "objective": value}
+            end["code"] = run.document.get("code")
             metric = None if self.objective is None else self.objective.text
             lines += [begin, {**end, "metric": metric, "reused": True}]
             number += 1
