@@ -167,6 +167,9 @@ class TableDisplay(LineDisplay):
     def _summary(self, coordinator: Coordinator) -> str:
         counts = [f"{len(coordinator.running)} running", f"{len(coordinator.waiting)} waiting"]
         counts += [f"{count} {status}" for status, count in self._counts.items()]
+        left_s = coordinator.time_left_s()
+        if left_s is not None:
+            counts.append(f"about {format_duration(left_s)} left")
         best = "" if self._best is None else f"; best {format_cell(self._best[0])} ({self._best[1]})"
         return ", ".join(counts) + best
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pystematic.sweep._places import Place, make_executor_elsewhere, parse_place, place_of
     from pystematic.sweep._plan import Attempt, Plan, read_head
     from pystematic.sweep._results import PointResult, SweepResult
-    from pystematic.sweep._search import SEARCHES
+    from pystematic.sweep._samplers import Sampler
+    from pystematic.sweep._search import SEARCHES, make_sampler
     from pystematic.sweep._session import REPEATS, RETRY_CLASSES, Session, SweepOptions
     from pystematic.sweep._single import run_elsewhere
     from pystematic.sweep._space import Space, SpaceReader
@@ -35,6 +36,7 @@ __all__ = [
     "Plan",
     "PointResult",
     "RunLimits",
+    "Sampler",
     "Session",
     "Space",
     "SpaceReader",
@@ -43,6 +45,7 @@ __all__ = [
     "Task",
     "make_executor_elsewhere",
     "make_local_executor",
+    "make_sampler",
     "param_matrix",
     "parse_place",
     "place_of",
@@ -59,7 +62,8 @@ _HOMES = {
     "_places": ("Place", "make_executor_elsewhere", "parse_place", "place_of"),
     "_plan": ("Attempt", "Plan", "read_head"),
     "_results": ("PointResult", "SweepResult"),
-    "_search": ("SEARCHES",),
+    "_samplers": ("Sampler",),
+    "_search": ("SEARCHES", "make_sampler"),
     "_session": ("REPEATS", "RETRY_CLASSES", "Session", "SweepOptions"),
     "_single": ("run_elsewhere",),
     "_space": ("Space", "SpaceReader"),

@@ -163,11 +163,25 @@ class Coordinator:
         self._ends: list[tuple[str, str]] = []  # kind and cause of the first failures, while nothing has succeeded
         self._told: set[int] = set()
         self._gave_up = False
+        self._took_s: list[float] = []
 
     @property
     def is_searching(self) -> bool:
         """Whether a sampler proposes the points."""
         return self._sampler is not None
+
+    def time_left_s(self) -> float | None:
+        """Return how long the rest will take if it goes on as so far; None while that cannot be said.
+
+        By how long runs of this session took that have ended, and how many there are at once.
+        """
+        if not self._took_s or self._sampler is not None:
+            return None
+        mean_s = sum(self._took_s) / len(self._took_s)
+        now = time.monotonic()
+        begun_s = sum(max(0.0, mean_s - (now - job.started_at)) for job in self.running.values())
+        left_s = begun_s + mean_s * len(self.waiting)
+        return left_s / max(1, min(self.executor.slots, len(self.running) + len(self.waiting)))
 
     # -- the whole -----------------------------------------------------------------------------------------------
 
@@ -383,6 +397,8 @@ class Coordinator:
             return
         del self.running[event.number]
         attempt = self._write_end(job, event)
+        if attempt.status == "completed":
+            self._took_s.append(time.monotonic() - job.started_at)
         if job.is_pruned and job.run_dir is not None:
             _remove(rundir.stop_request_file(rundir.RunDir(job.run_dir), self.plan.name))
         self._listener.ended(job, attempt)

@@ -14,7 +14,7 @@ import threading
 from pystematic.run import Origin
 from pystematic.sweep._child import forget_devices, lead, perform, renew_generators, use_threads, variables
 from pystematic.sweep._code import find_provenance
-from pystematic.sweep._server import Process, Server, default_signals, say_crash, share_of_cores
+from pystematic.sweep._server import Process, Server, default_signals, say_crash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +33,13 @@ class ForkServer(Server):
     """Forks runs of ``experiment``."""
 
     def __init__(self, channel: Channel, coordinator: int, devices: Devices, experiment: Any, jobs: int) -> None:
-        super().__init__(channel, coordinator, devices)
+        super().__init__(channel, coordinator, devices, jobs)
         self._experiment = experiment
-        self._jobs = jobs
         self._null = os.open(os.devnull, os.O_RDONLY)
         self._provenance: Any = None
         self._has_warmed_up = False
 
-    def launch(self, task: Task, leases: Sequence[Lease]) -> Process:
+    def launch(self, task: Task, leases: Sequence[Lease], threads: int) -> Process:
         if not self._has_warmed_up:
             self._has_warmed_up = True
             self._warm_up(task)
@@ -54,7 +53,7 @@ class ForkServer(Server):
                 os.close(fd)
             raise
         if pid == 0:
-            self._be_run(task, leases, server, output, read_fd, write_fd)
+            self._be_run(task, leases, threads, server, output, read_fd, write_fd)
         os.close(write_fd)
         return Process(task, pid, read_fd, output, leases)
 
@@ -70,7 +69,7 @@ class ForkServer(Server):
         gc.freeze()  # what is there now is never looked at, and so never copied, by the garbage collector of a run
 
     def _be_run(
-        self, task: Task, leases: Sequence[Lease], server: int, output: int, read_fd: int, write_fd: int
+        self, task: Task, leases: Sequence[Lease], threads: int, server: int, output: int, read_fd: int, write_fd: int
     ) -> None:
         """Be the forked process; never returns, so that no handler of the coordinator runs a second time."""
         code = 1
@@ -79,7 +78,6 @@ class ForkServer(Server):
             lead(server, self._null, output)
             for fd in (*self.descriptors, self._null, output, read_fd):
                 os.close(fd)
-            threads = task.threads or share_of_cores(self._jobs)
             os.environ.update(variables(threads, [lease.uuid for lease in leases], task.gpus))
             use_threads(threads)
             renew_generators(task.values.get("seed_libraries", True))

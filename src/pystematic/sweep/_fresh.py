@@ -17,7 +17,7 @@ from pystematic.sweep._channel import Channel
 from pystematic.sweep._child import lead, perform, variables
 from pystematic.sweep._code import Code
 from pystematic.sweep._gpus import Devices
-from pystematic.sweep._server import Process, Server, say_crash, share_of_cores
+from pystematic.sweep._server import Process, Server, say_crash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,12 +59,11 @@ class FreshServer(Server):
     ) -> None:
         import tempfile
 
-        super().__init__(channel, coordinator, devices)
+        super().__init__(channel, coordinator, devices, jobs)
         self._code = code
-        self._jobs = jobs
         self._folder = tempfile.TemporaryDirectory(prefix="pystematic-sweep-", ignore_cleanup_errors=True)
 
-    def launch(self, task: Task, leases: Sequence[Lease]) -> Process:
+    def launch(self, task: Task, leases: Sequence[Lease], threads: int) -> Process:
         import subprocess
         import tempfile
 
@@ -73,7 +72,6 @@ class FreshServer(Server):
             output = os.dup(file.fileno())
         # A file and no pipe: the ranks of a distributed run are started by the same command line.
         path = os.path.join(self._folder.name, f"task-{task.number}")
-        threads = task.threads or share_of_cores(self._jobs)
         try:
             with open(path, "wb") as file:
                 pickle.dump((self._code, task), file)
