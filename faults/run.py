@@ -120,6 +120,10 @@ CASES = (
     Case("sweep-coordinator-killed", "kill -9 of a sweep's coordinator at moments, and again", sweep.kill_coordinator),
     Case("sweep-ctrl-c-once", "one Ctrl-C to a sweep", sweep.interrupt_once),
     Case("sweep-ctrl-c-twice", "two Ctrl-C to a sweep", sweep.interrupt_twice),
+    Case("sweep-ctrl-c-thrice", "three Ctrl-C to a sweep whose runs ignore SIGTERM", sweep.interrupt_thrice),
+    Case("sweep-hang", "a run of a sweep that hangs past its timeout and ignores SIGTERM", sweep.hang),
+    Case("sweep-devices", "two sweeps at once on the same devices", sweep.share_devices),
+    Case("sweep-disk-full", "a disk that is full in mid sweep", sweep.full_disk),
     Case("sweep-sigterm", "SIGTERM to a sweep", sweep.terminate),
     Case("sweep-run-killed", "kill -9 of one run of a sweep", sweep.kill_run),
 )

@@ -120,6 +120,7 @@ class Coordinator:
         trials: how many points of the sampler there are at the end.
         watch: stops runs early, or None.
         edits: looks for edits of the program, or None.
+        on_recovered: called when it is known how the runs of earlier sessions have ended, before new ones are planned.
         typed: values of points by their key, where they are known beside the plan.
 
     Attributes:
@@ -140,6 +141,7 @@ class Coordinator:
         trials: int = 0,
         watch: MetricWatch | None = None,
         edits: EditWatch | None = None,
+        on_recovered: Callable[[], None] = lambda: None,
         typed: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.plan = plan
@@ -155,6 +157,7 @@ class Coordinator:
         self._trials = trials
         self._watch = watch
         self._edits = edits
+        self._on_recovered = on_recovered
         self._typed = dict(typed or {})
         self._exit_code = 0
         self._stage_done = 0
@@ -196,6 +199,7 @@ class Coordinator:
         with SignalStages(self._raise_stage):
             self._adopt()
             recover(self.plan, self.maker.experiment, self.objective, self.running, self._listener.note)
+            self._on_recovered()
             self._plan_jobs()
             self._tell_history()
             self._listener.begin(self)

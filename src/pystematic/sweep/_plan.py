@@ -277,15 +277,25 @@ class Plan:
         assert self._descriptor is not None
         text = "".join(json.dumps(rundir.strict_json(dict(line)), separators=(",", ":")) + "\n" for line in lines)
         view = memoryview(text.encode("ascii"))
+        size = os.fstat(self._descriptor).st_size
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
             if fsync:
                 os.fsync(self._descriptor)
         except OSError as error:
+            self._cut(size)
             raise rundir.unusable(self.dir.output_dir, error) from None
         for line in lines:
             self.state.take(line)
+
+    def _cut(self, size: int) -> None:
+        """Take back what was written in part, on a full disk: whoever writes next begins a line of its own."""
+        assert self._descriptor is not None
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError:  # readers pass over the torn line
+            return
 
     def touch(self) -> None:
         """Show other machines, from time to time, that the coordinator lives."""

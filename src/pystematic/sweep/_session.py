@@ -43,7 +43,8 @@ if TYPE_CHECKING:
         @property
         def full_name(self) -> str: ...
 
-        main_function: Any
+        @property
+        def main_function(self) -> Callable[..., Any]: ...
 
         @property
         def spec(self) -> Spec: ...
@@ -341,7 +342,6 @@ class Session:
             self._write_first_lines()
             if executor.notice:
                 listener.note(executor.notice)
-            self._find_changed(listener)
             sampler = self._make_sampler()
             coordinator = Coordinator(
                 self.plan,
@@ -354,6 +354,7 @@ class Session:
                 trials=self._trials,
                 watch=self._make_watch(),
                 edits=EditWatch(self.experiment),
+                on_recovered=lambda: self._choose_again(listener),
                 typed={point.key: values for point, values in self.new_points},
             )
             return coordinator.run()
@@ -392,8 +393,6 @@ class Session:
         lines.append(self._session_line())
         lines += point_lines(point for point, _ in self.new_points if point.key not in state.points)
         self.plan.write(*lines, fsync=True)
-        if self.options.again is not None:
-            self.plan.write({"kind": "again", "runs": self._runs_again(self.options.again)})
         if self.options.reuse:
             self._reuse()
 
@@ -436,7 +435,9 @@ class Session:
         found: list[list[Any]] = []
         for slot, attempts in self.plan.state.attempts.items():
             newest = attempts[-1]
-            status = newest.status or "lost"
+            status = newest.status
+            if status is None:  # it still runs, in the queue of a cluster
+                continue
             fits = {
                 "all": status not in DONE,
                 "failed": status == "failed",
@@ -447,6 +448,12 @@ class Session:
             if fits[which]:
                 found.append(list(slot))
         return found
+
+    def _choose_again(self, listener: Listener) -> None:
+        """Have runs made again that have ended; what has ended is known only now."""
+        if self.options.again is not None:
+            self.plan.write({"kind": "again", "runs": self._runs_again(self.options.again)})
+        self._find_changed(listener)
 
     def _find_changed(self, listener: Listener) -> None:
         """Count the runs that other code has made, or have them run again."""
