@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -36,19 +38,45 @@ def is_idle() -> bool:
     return idle.returncode == 0 and bool(idle.stdout.strip())
 
 
-def run_slurm() -> Iterator[None]:
-    """Have a Slurm of two nodes: one that is there already, or one for these tests."""
-    if is_idle():
+def run_slurm(folder: Path) -> Iterator[None]:
+    """Have a Slurm of two nodes: one that is there already, or one for the tests of all workers of this session.
+
+    Args:
+        folder: that the workers share. Who starts it says so there, and the last one who uses it stops it.
+    """
+    started = folder / "slurm-started"
+    with open(folder / "slurm-users", "w") as users:
+        fcntl.flock(users, fcntl.LOCK_EX)
+        if not is_idle():
+            call_script("start", "2")
+            started.touch()
+        fcntl.flock(users, fcntl.LOCK_SH)
         yield
-        return
-    script = str(SCRIPTS / "slurm_local.sh")
+        with contextlib.suppress(BlockingIOError):  # another worker still needs it
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if started.exists():
+                started.unlink()
+                call_script("stop")
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Have the Slurm for one test: others that wait for a number of runs at once would wait for ever."""
+    with open(folder / "slurm-test", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def call_script(*words: str) -> None:
     # Not through pipes: the daemons would hold them.
-    started = subprocess.run(
-        [script, "start", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=LIMIT_S, check=False
+    done = subprocess.run(
+        [SCRIPTS / "slurm_local.sh", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=LIMIT_S,
+        check=False,
     )
-    assert started.returncode == 0, "Slurm cannot be started here; scripts/slurm_local.sh start 2 says why"
-    yield
-    subprocess.run([script, "stop"], capture_output=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, f"scripts/slurm_local.sh {words[0]} has failed; call it by hand to see why"
 
 
 def run_ray() -> Iterator[str]:

@@ -10,9 +10,9 @@ from tests.process.clusters import run_ray, run_slurm
 
 
 @pytest.fixture(scope="session")
-def slurm() -> Iterator[None]:
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Slurm of two nodes."""
-    yield from run_slurm()
+    yield from run_slurm(tmp_path_factory.getbasetemp().parent)
 
 
 @pytest.fixture(scope="session")
