@@ -23,7 +23,7 @@ demo: $(VENV)/.ready-demo
 	$(BIN)/python examples/digits.py sweep --jobs 2 --seeds 2 train --learning-rate 1e-4,1e-3,1e-2 --epochs 3
 
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

@@ -3,31 +3,80 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from faults._harness import Ended, Place, Process, expect, last_line
+from faults.disks import mount_command, run_shell
 
 POINTS = 8
 GONE_WITHIN_S = 5.0
 
 # Each run leaves two children, one of them in a session of its own, and shows when it is at work.
 PROGRAM = """
-    import os, subprocess, time
+    import os, signal, subprocess, time
     import pystematic
 
     @pystematic.parameter(name="x", type=int, default=0)
     @pystematic.parameter(name="busy", type=float, default=0.05)
+    @pystematic.parameter(name="stubborn", type=bool, default=False, identity=False)
     @pystematic.experiment
     def train(parameters, context):
+        if parameters["stubborn"]:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for own in (False, True):
             subprocess.Popen(["sleep", "600"], start_new_session=own)
         context.recorder.scalar("x", parameters["x"])
         with open(f"began-{parameters['x']}-{os.getpid()}", "w"):
             pass
         time.sleep(parameters["busy"])
+
+    if __name__ == "__main__":
+        pystematic.global_entrypoint()
+"""
+
+STUBBORN = ("--stubborn",)
+
+# A run that finds its device in use fails.
+DEVICES_PROGRAM = """
+    import os, time
+    import pystematic
+
+    @pystematic.parameter(name="x", type=int, default=0)
+    @pystematic.experiment
+    def train(parameters, context):
+        device = os.environ["CUDA_VISIBLE_DEVICES"]
+        os.mkdir(f"used/{device}")
+        with open(f"device-{parameters['x']}", "w") as file:
+            file.write(device)
+        time.sleep(0.1)
+        os.rmdir(f"used/{device}")
+
+    if __name__ == "__main__":
+        pystematic.global_entrypoint()
+"""
+
+# The fourth run fills the disk, unless that was done and undone already.
+FILLING_PROGRAM = """
+    import os
+    import pystematic
+
+    @pystematic.parameter(name="x", type=int, default=0)
+    @pystematic.experiment
+    def train(parameters, context):
+        context.recorder.scalar("x", parameters["x"])
+        if parameters["x"] == 4 and not os.path.exists("emptied"):
+            with open("disk/filler", "wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(512))
+                except OSError:
+                    pass
 
     if __name__ == "__main__":
         pystematic.global_entrypoint()
@@ -75,6 +124,68 @@ def interrupt_twice(place: Place) -> None:
     _expect_interrupted(place, process.wait(), 130)
 
 
+def interrupt_thrice(place: Place) -> None:
+    """A third Ctrl-C kills runs that ignore being asked."""
+    process = _begin(place, "600", STUBBORN)
+    for _ in range(3):
+        process.signal(signal.SIGINT)
+        time.sleep(0.5)
+    _expect_interrupted(place, process.wait(), 130)
+
+
+def hang(place: Place) -> None:
+    """A run that hangs past its time and ignores SIGTERM is killed, and the next one begins."""
+    program = place.write("program.py", PROGRAM)
+    words = ["--jobs", "2", "--timeout", "1s", "train", "--x", "1..2", "--busy", "600", *STUBBORN, "--grace", "1s"]
+    ended = place.run(program, "sweep", *words)
+    expect(ended.code == 1, f"exit code {ended.code}: {_said(ended)}")
+    errors = {str(run["error"] and run["error"]["type"]) for run in place.read()}  # type: ignore[index]
+    expect(errors == {"timeout"}, f"the errors are {errors}")
+    _expect_gone(place, "after the sweep")
+
+
+def share_devices(place: Place) -> None:
+    """Two sweeps at once on the same (fake) devices: no device is ever used by two runs."""
+    program = place.write("program.py", DEVICES_PROGRAM)
+    (place.folder / "used").mkdir()
+    env = {"PYSTEMATIC_GPU_UUIDS": "GPU-0,GPU-1,GPU-2", "PYSTEMATIC_GPU_DIR": str(place.folder / "leases")}
+    sweeps = [
+        place.start(program, "sweep", "--name", name, "--jobs", "3", "--gpus", "1", "train", "--x", points, **env)
+        for name, points in (("a", "1..12"), ("b", "21..32"))
+    ]
+    for process in sweeps:
+        ended = process.wait()
+        expect(ended.code == 0, f"exit code {ended.code}: {_said(ended)}")
+    runs = place.read()
+    expect(len(runs) == 24, f"{len(runs)} runs, not 24")
+    expect({str(run["status"]) for run in runs} == {"completed"}, "a run found another one on its device")
+    used = {line for path in place.folder.glob("device-*") for line in path.read_text().split()}
+    expect(used == {"GPU-0", "GPU-1", "GPU-2"}, f"the devices were {used}")
+
+
+def full_disk(place: Place) -> None:
+    """A disk that is full in mid sweep: one message, nothing left running; with room again a retry ends it."""
+    namespace = mount_command()
+    if namespace is None:
+        return  # nobody may mount here; the cases of disks say so
+    program = place.write("program.py", FILLING_PROGRAM)
+    (place.folder / "disk").mkdir()
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(program))} sweep --name s --jobs 2"
+    points = f"train --x 1..{POINTS} --output-dir disk/output"
+    script = (
+        f"mount -t tmpfs -o size=4m none disk && {command} {points} 2> first.err; echo $? > first; "
+        f"rm -f disk/filler; touch emptied; {command} --retry all {points} 2> second.err; "
+        "code=$?; cp -r disk/output output; exit $code"
+    )
+    ended = run_shell(place, namespace, script)
+    said = (place.folder / "first.err").read_text()
+    expect((place.folder / "first").read_text().strip() == "1", f"the full disk: {last_line(said)}")
+    expect("Traceback" not in said, f"a traceback: {last_line(said)}")
+    expect(ended.code == 0, f"with room again: {ended.code}, {last_line((place.folder / 'second.err').read_text())}")
+    _expect_each_point_once(place, "with room again")
+    _expect_gone(place, "after both")
+
+
 def terminate(place: Place) -> None:
     """SIGTERM is the second stage of Ctrl-C at once."""
     process = _begin(place, "600")
@@ -97,13 +208,13 @@ def kill_run(place: Place) -> None:
     _expect_gone(place, "after the sweep")
 
 
-def _sweep(place: Place, busy: str = "0.05") -> Process:
+def _sweep(place: Place, busy: str = "0.05", more: Sequence[str] = ()) -> Process:
     program = place.write("program.py", PROGRAM)
-    return place.start(program, "sweep", "--jobs", "2", "train", "--x", f"1..{POINTS}", "--busy", busy)
+    return place.start(program, "sweep", "--jobs", "2", "train", "--x", f"1..{POINTS}", "--busy", busy, *more)
 
 
-def _begin(place: Place, busy: str) -> Process:
-    process = _sweep(place, busy)
+def _begin(place: Place, busy: str, more: Sequence[str] = ()) -> Process:
+    process = _sweep(place, busy, more)
     end = time.monotonic() + 60.0
     while not list(place.folder.glob("began-*")):
         expect(time.monotonic() < end and process.popen.poll() is None, "no run has begun")

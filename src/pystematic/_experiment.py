@@ -191,7 +191,8 @@ class Experiment:
         params: Mapping[str, Any] | None = None,
         /,
         *,
-        jobs: int = 1,
+        jobs: int | None = None,
+        on: str | None = None,
         gpus: int = 0,
         name: str | None = None,
         seeds: int | None = None,
@@ -212,7 +213,8 @@ class Experiment:
 
         Args:
             params: like ``lists``, for parameters whose names are taken by one of the others here.
-            jobs: how many run at once.
+            jobs: how many run at once; without it one, or as many as is usual on a cluster.
+            on: where: ``local``, ``slurm`` or ``slurm:PROFILE``, ``ray`` or ``ray:ADDRESS``.
             gpus: how many each gets for itself.
             name: of the sweep; without it, it is found by the experiment and its space.
             seeds: with how many seeds each combination is run, the same for all.
@@ -240,7 +242,7 @@ class Experiment:
         from pystematic._words import parse_duration
         from pystematic.cli import resolve_for
         from pystematic.store import Runs
-        from pystematic.sweep import Listener, RunLimits, Session, SpaceReader, SweepOptions, make_local_executor
+        from pystematic.sweep import Listener, RunLimits, Session, SpaceReader, SweepOptions
 
         reader = SpaceReader(self.spec)
         reader.add_values({**dict(params or {}), **lists})
@@ -255,10 +257,11 @@ class Experiment:
             stop=stop,
             reuse=reuse,
             yes=True,
+            on=on,
             limits=RunLimits(timeout_s=timeout_s, gpus=gpus, retries=retries),
         )
         session = Session(self, reader.finish(), options, lambda given: resolve_for(self, given))
-        code = session.run(lambda: make_local_executor(self, jobs=jobs, gpus=gpus), Listener())
+        code = session.run(lambda: session.make_executor(jobs), Listener())
         if code == 130:
             raise KeyboardInterrupt
         if code > 128:
@@ -312,6 +315,13 @@ class Experiment:
                 check_device(parameters)
             except UsageError as error:
                 problems += error.problems
+        if parameters.get("on", "local") not in ("local", None):
+            from pystematic.sweep import place_of
+
+            try:
+                place_of(parameters)
+            except UsageError as error:
+                problems += error.problems
         for name in ("limit_batches", "keep_last"):
             number = parameters.get(name)
             if isinstance(number, int) and number < 1:
@@ -337,6 +347,13 @@ class Experiment:
         parameters = resolution.parameters
         if parameters.get("dry_run"):
             raise UsageError("dry_run is for the command line; in code, Experiment.resolve() checks values.")
+        if parameters.get("on", "local") not in ("local", None):
+            from pystematic.run import origin
+
+            if not origin().is_placed:
+                from pystematic.sweep import run_elsewhere
+
+                return run_elsewhere(self, resolution)
         main = sys.modules.get("__main__")
         main_spec = getattr(main, "__spec__", None)
         request = RunRequest(

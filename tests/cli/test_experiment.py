@@ -239,11 +239,14 @@ def test_without_exit_on_error_all_problems_are_raised(capsys: Capsys) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_an_option_of_a_later_version_is_unknown(capsys: Capsys) -> None:
+def test_an_unknown_place_for_a_run_names_those_that_there_are(capsys: Capsys) -> None:
     define_train()
-    ended = program(capsys, "train", "--on=1")
+    ended = program(capsys, "train", "--on=slrum:gpu")
     assert ended.code == 2
-    assert ended.err.startswith("python prog.py train: error: there is no option --on.")
+    assert ended.err.startswith(
+        "python prog.py train: error: on (command line) 'slrum:gpu': there is no such place. Did you mean 'slurm'? "
+        "Known: local, slurm[:PROFILE], ray[:ADDRESS].\n"
+    )
 
 
 # -- what is run -------------------------------------------------------------------------------------------------
@@ -447,6 +450,7 @@ params_file         none      default
 preset              none      default
 dry_run             text      command line
 output_dir          ./output  default
+on                  local     default
 tags                none      default
 note                none      default
 device              auto      default

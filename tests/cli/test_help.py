@@ -129,7 +129,7 @@ def test_own_parameters_stand_first_in_the_order_of_writing(capsys: Capsys) -> N
         (
             "Run",
             [
-                *("--output-dir", "--tags", "--note", "--device", "--cuda", "--limit-batches", "--capture"),
+                *("--output-dir", "--on", "--tags", "--note", "--device", "--cuda", "--limit-batches", "--capture"),
                 *("--recorders", "--system-metrics", "--debug", "--pdb"),
             ],
         ),

@@ -68,3 +68,17 @@ def test_the_default_parameters_reach_an_accuracy_of_97_percent(working_dir: Pat
 
     [run] = pystematic.runs("output")
     assert run.summary["val/accuracy"]["max"] >= 0.97
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_a_sweep_over_optimizers_and_seeds_has_its_report(working_dir: Path) -> None:
+    words = ["sweep", "--name", "study", "--seeds", "2", "train", "--learning-rate", "1e-2", "--optimizer", "adamw,sgd"]
+    done = run_python(
+        DIGITS, *words, "--epochs", "1", "--limit-batches", "2", env={"OMP_NUM_THREADS": "1"}, timeout_s=LIMIT_S
+    )
+    assert done.returncode == 0, done.stderr
+    report = run_python("-m", "pystematic", "sweep", "show", "study")
+    assert report.returncode == 0
+    assert report.stdout == done.stdout
+    assert report.stdout.splitlines()[0].split() == ["point", "optimizer", "status", "val/accuracy", "n", "run"]
+    assert len(pystematic.runs("output")) == 4

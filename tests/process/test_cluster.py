@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,8 @@ import pytest
 
 import pystematic
 from tests.builders import wait_until, write_program
+from tests.process.clusters import SCRIPTS, is_root_with, needs_slurm
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 LIMIT_S = 120
 
 pytestmark = pytest.mark.timeout(240)
@@ -57,10 +54,6 @@ srun {python} {program} train --how until-requeued --distributed --device cpu --
 """
 
 
-def is_root_with(*commands: str) -> bool:
-    return hasattr(os, "geteuid") and os.geteuid() == 0 and all(map(shutil.which, commands))
-
-
 def can_make_namespaces() -> bool:
     if not is_root_with("ip", "unshare"):
         return False
@@ -68,31 +61,9 @@ def can_make_namespaces() -> bool:
     return subprocess.run(probe, capture_output=True, timeout=LIMIT_S, check=False).returncode == 0
 
 
-def is_idle() -> bool:
-    idle = subprocess.run(["sinfo", "-h", "-t", "idle"], capture_output=True, timeout=LIMIT_S, check=False)
-    return idle.returncode == 0 and bool(idle.stdout.strip())
-
-
 needs_namespaces = pytest.mark.skipif(
     not can_make_namespaces(), reason="two machines need network namespaces: root, iproute2 and a kernel that has them"
 )
-needs_slurm = pytest.mark.skipif(
-    not is_root_with("slurmctld", "slurmd", "srun", "munged"),
-    reason="Slurm needs root and its packages: slurmctld, slurmd, slurm-client, munge",
-)
-
-
-@pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cluster of two nodes: one that is there already, or one for these tests."""
-    if is_idle():
-        yield
-        return
-    script = str(SCRIPTS / "slurm_local.sh")
-    started = subprocess.run([script, "start", "2"], capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    assert started.returncode == 0, started.stderr
-    yield
-    subprocess.run([script, "stop"], capture_output=True, timeout=LIMIT_S, check=False)
 
 
 def run_document(folder: Path) -> dict[str, Any]:

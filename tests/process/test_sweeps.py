@@ -189,3 +189,45 @@ def test_a_hopeless_run_ends_as_pruned(folder: Path) -> None:
     ended = next(run for run in runs_in(folder) if run.status == "pruned")
     assert ended.document["exit_code"] == 0
     assert ended.params["lr"] > 0.1
+
+
+def test_runs_of_other_code_are_counted_and_can_be_repeated(folder: Path) -> None:
+    words = ["prog.py", "sweep", "--name", "s", "train", "--lr", "0.1,0.2"]
+    assert "other code" not in run_python(*words, cwd=folder).stderr
+    assert "other code" not in run_python(*words, cwd=folder).stderr
+    program = folder / "prog.py"
+    program.write_text(program.read_text() + "# an edit\n")
+    counted = run_python(*words, cwd=folder)
+    assert "2 finished runs were made by other code; --repeat changed runs them again." in counted.stderr
+    assert len(runs_in(folder)) == 2
+    words.insert(2, "--repeat=changed")
+    assert "2 finished runs were made by other code, to be run again." in run_python(*words, cwd=folder).stderr
+    assert len(runs_in(folder)) == 4
+    assert "other code" not in run_python(*words, cwd=folder).stderr
+
+
+def test_an_edit_is_said_and_counts_for_no_run_of_the_sweep(folder: Path) -> None:
+    process = start(folder, "--name", "s", "train", "--lr", "0.1,0.2", "--waits")
+    wait_for_runs(folder, 1)
+    program = folder / "prog.py"
+    program.write_text(program.read_text().replace('"lr is negative"', '"an edit"') + "raise SystemExit(9)\n")
+    assert process.stderr is not None
+    line = ""
+    while "has changed" not in line:
+        line = process.stderr.readline()
+        assert line
+    assert line == "prog.py has changed; the sweep goes on with the code that it began with.\n"
+    (folder / "go").touch()
+    process.communicate(timeout=PROCESS_LIMIT_S)
+    assert process.returncode == 0
+    assert len({run.document["code"] for run in runs_in(folder)}) == 1
+
+
+def test_a_secret_of_a_known_shape_is_not_in_the_recorded_command(folder: Path) -> None:
+    token = "ghp_" + "a1B2" * 9
+    run_python("prog.py", "sweep", "--name", "s", "train", "--lr", "0.1,0.2", "--note", token, cwd=folder)
+    files = [path for path in (folder / "output").rglob("*") if path.is_file()]
+    assert files
+    assert [path for path in files if token.encode() in path.read_bytes()] == []
+    refused = run_python("-m", "pystematic", "sweep", "retry", "s", cwd=folder)
+    assert (refused.returncode, "secrets stand in its command" in refused.stderr) == (2, True)

@@ -51,6 +51,9 @@ class Target:
         self.spec = spec
         self.metric = metric
 
+    def main_function(self) -> None:
+        """Do nothing."""
+
     def resolve(self, given: Mapping[str, Any]) -> Resolution:
         return resolve(self.spec, given)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import Any
 
 import pytest
@@ -91,7 +92,8 @@ def test_an_unknown_sampler_is_refused() -> None:
         make_sampler("cma", space(), 1)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("optuna") is not None, reason="Optuna is installed")
-def test_tpe_says_what_it_needs() -> None:
+def test_tpe_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, "pystematic.sweep._optuna", raising=False)
     with pytest.raises(UsageError, match=r"^--search tpe needs Optuna: pip install 'pystematic\[optuna\]'\.$"):
         make_sampler("tpe", space(), 1)

@@ -13,7 +13,7 @@ import pytest
 from pystematic import rundir
 from pystematic.declare import Parameter
 from pystematic.errors import ExperimentError, UsageError
-from pystematic.sweep import Plan, RunLimits, SweepResult
+from pystematic.sweep import Coordinator, Job, Plan, RunLimits, SweepResult
 from tests.sweep.builders import Notes, Outcome, RecordingExecutor, Target, session_of, spec_of
 
 
@@ -327,3 +327,28 @@ def test_a_plan_that_is_cut_at_any_byte_can_be_gone_on_with() -> None:
         SweepResult(Plan(first.session.plan.dir).read())
     path.write_bytes(whole[: len(whole) // 2])
     assert Done("--lr 0.1,0.2").result.counts == {"completed": 2}
+
+
+def test_a_retry_repeats_no_run_that_is_completed_though_the_plan_does_not_say_so() -> None:
+    first = Done("--lr 0.1,0.2", name="s")
+    plan = rundir.SweepDir("out", "s").plan_file
+    lines = plan.read_text().splitlines(keepends=True)
+    plan.write_text("".join(line for line in lines if '"kind":"end","number":1' not in line))
+    again = Done("--lr 0.1,0.2", name="s", again="all")
+    assert (first.started, again.started, again.code) == ([0.1, 0.2], [], 0)
+
+
+def test_the_time_left_is_that_of_the_runs_so_far() -> None:
+    seen: list[float | None] = []
+
+    class Watching(Notes):
+        def begin(self, coordinator: Coordinator) -> None:
+            self.coordinator = coordinator
+
+        def started(self, job: Job) -> None:
+            seen.append(self.coordinator.time_left_s())
+
+    executor = RecordingExecutor("out", completes)
+    session_of(target(), "--lr 0.1,0.2,0.3", "out").run(lambda: executor, Watching())
+    assert seen[0] is None
+    assert [left_s is not None and left_s >= 0 for left_s in seen[1:]] == [True, True]

@@ -11,7 +11,7 @@ from pystematic.cli._program import experiments_there
 from pystematic.declare import Choice, FilePath, FlagOrChoice, Parameter, ParameterSet, Spec
 from pystematic.errors import Error, UsageError
 from pystematic.resolve import Option, OptionReader, Parameters, Word, resolve, tokenize
-from pystematic.sweep import RETRY_CLASSES, SEARCHES, STOPPERS, RunLimits, Session, SpaceReader, SweepOptions
+from pystematic.sweep import REPEATS, RETRY_CLASSES, SEARCHES, STOPPERS, RunLimits, Session, SpaceReader, SweepOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pystematic.cli._node import Node
     from pystematic.resolve import Given, Resolution
-    from pystematic.sweep import Executor, Space
+    from pystematic.sweep import Space
 
     ResolvePoint = Callable[[dict[str, Given]], Resolution]
     ResolveFor = Callable[[Node, dict[str, Given]], Resolution]
@@ -54,7 +54,10 @@ def sweep_spec() -> Spec:
     made = ParameterSet("command 'sweep'")
     for parameter in (
         _option("name", str, None, "The sweep's name.", default_help="found by experiment and space"),
-        _option("jobs", int, 1, "How many runs at once."),
+        _option("jobs", int, None, "How many runs at once, or in the queue of a cluster.",
+                default_help="1; past this machine 100"),
+        _option("on", str, None, "Where runs are made: local, slurm[:PROFILE] or ray[:ADDRESS].",
+                default_help="local, or the experiment's --on"),
         _option("seeds", int, None, "Run every point with this many seeds, the same for all points."),
         _option("search", Choice(SEARCHES), None, "Let a sampler propose points, in place of the grid."),
         _option("trials", int, None, "How many points the sampler proposes.", default_help="20"),
@@ -73,6 +76,7 @@ def sweep_spec() -> Spec:
         _option("retry_oom", bool, False, "Try runs that ran out of memory again too."),
         _option("fail_fast", bool, False, "Start no more when a run has failed."),
         _option("reuse", bool, False, "Finished runs from outside the sweep count."),
+        _option("repeat", Choice(REPEATS), None, "Run those again that are finished, but were made by other code."),
         _option("retry", Choice(RETRY_CLASSES), None, "Run those again that ended so.", hidden=True),
         _option("add", bool, False, "Add the points to the sweep of this name.", hidden=True),
         _option("yes", bool, False, "Do not ask, whatever the number of points."),
@@ -151,7 +155,7 @@ class _Command:
         if is_dry:
             _print_dry_run(session, options)
             return 0
-        return _run(session, node, options)
+        return _run(session, options)
 
     def _find(self, tokens: Sequence[Option | Word], position: int) -> tuple[Node | None, int]:
         node = self._root
@@ -171,9 +175,13 @@ class _Command:
         return node, position
 
     def _recorded_words(self, node: Node) -> list[str] | None:
-        """Return the command line for the plan, unless secrets stand in it."""
+        """Return the command line for the plan, unless secrets stand in it: declared ones, or of a known shape."""
         secret = {option for one in node.spec.parameters if one.secret for option in one.options}
-        return None if any(word.partition("=")[0] in secret for word in self._words) else self._words
+        if any(word.partition("=")[0] in secret for word in self._words):
+            return None
+        from pystematic.run import mask_known_shapes
+
+        return self._words if mask_known_shapes(self._words) == self._words else None
 
 
 def _read_space(node: Node, values: OptionReader, options: Parameters, problems: Sequence[str]) -> Space:
@@ -213,36 +221,26 @@ def _make_session(
         reuse=options["reuse"],
         yes=options["yes"],
         again=options["retry"],
+        repeat=options["repeat"],
         add=options["add"],
+        on=options["on"],
         limits=limits,
     )
     experiment: Any = node
     return Session(experiment, space, asked, resolve_point, words)
 
 
-def _run(session: Session, node: Node, options: Parameters) -> int:
+def _run(session: Session, options: Parameters) -> int:
     from pystematic.cli._sweep_display import make_display
     from pystematic.cli._sweep_table import print_result
 
-    jobs = int(options["jobs"])
-    if jobs < 1:
+    jobs = options["jobs"]
+    if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}: give at least 1.")
     display = make_display(session)
-    code = session.run(executor_maker(node, jobs, int(options["gpus"])), display)
+    code = session.run(lambda: session.make_executor(jobs), display)
     print_result(session.result(), str(options["output"]))
     return code
-
-
-def executor_maker(node: Any, jobs: int, gpus: int) -> Callable[[], Executor]:
-    """Return what makes the executor of this machine."""
-
-    def make() -> Executor:
-        from pystematic.sweep import make_local_executor  # processes: only where something is run
-
-        made: Executor = make_local_executor(node, jobs=jobs, gpus=gpus)
-        return made
-
-    return make
 
 
 def _print_dry_run(session: Session, options: Parameters) -> None:

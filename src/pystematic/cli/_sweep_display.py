@@ -63,7 +63,7 @@ class LineDisplay(Listener):
         took = format_duration(time.monotonic() - job.started_at)
         number = "" if attempt.objective is None else f"  {self._objective_name()} {format_cell(attempt.objective)}"
         where = "" if job.run_dir is None else f"  {RunDir(job.run_dir).id}"
-        self._say(f"{status:<11}{self.describe(job)}{number}  {took}{where}")
+        self._say(f"{status:<10} {self.describe(job)}{number}  {took}{where}")
         if status == "failed":
             line = _one_line(attempt.log)
             kind = str(attempt.error)
@@ -167,6 +167,9 @@ class TableDisplay(LineDisplay):
     def _summary(self, coordinator: Coordinator) -> str:
         counts = [f"{len(coordinator.running)} running", f"{len(coordinator.waiting)} waiting"]
         counts += [f"{count} {status}" for status, count in self._counts.items()]
+        left_s = coordinator.time_left_s()
+        if left_s is not None:
+            counts.append(f"about {format_duration(left_s)} left")
         best = "" if self._best is None else f"; best {format_cell(self._best[0])} ({self._best[1]})"
         return ", ".join(counts) + best
 

@@ -154,6 +154,7 @@ def framework_groups() -> tuple[ParameterGroup, ...]:
                         "The folder of all runs; made if need be.",
                         envvar="PYSTEMATIC_OUTPUT_DIR",
                     ),
+                    _own("on", str, "local", "Where it is made: local, slurm[:PROFILE] or ray[:ADDRESS]."),
                     _own("tags", Sequence_(Text(), list), None, "Words to find the run by."),
                     _own("note", str, None, "A sentence to remember the run by."),
                     _own("device", str, "auto", "Where the context puts things: auto, cpu, cuda, cuda:1, mps..."),

@@ -1,5 +1,6 @@
 """Which value each parameter gets, and who set it. Knows sources and their order; runs nothing."""
 
+from pystematic.resolve._files import read_profile
 from pystematic.resolve._given import Given
 from pystematic.resolve._merge import PRECEDENCE, Resolution, resolve
 from pystematic.resolve._options import COMMAND_LINE, OptionReader
@@ -17,6 +18,7 @@ __all__ = [
     "Resolution",
     "Word",
     "plain_parameters",
+    "read_profile",
     "resolve",
     "secret_names_of",
     "sources_of",

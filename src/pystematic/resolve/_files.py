@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     FindRun = Callable[[str], tuple[str, str]]
 
 PROJECT_FILE = "pyproject.toml"
+# Tables of the project file that hold no parameters.
+PROFILE_TABLES = frozenset({"slurm"})
 PRESET_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 
 # What tells the parameters.yaml of a run of pystematic 1.x from a file that a person wrote.
@@ -69,30 +71,15 @@ class FileReader:
 
     def project(self, directory: str) -> dict[str, Given]:
         """Read ``[tool.pystematic]`` of the nearest pyproject.toml at or above ``directory``."""
-        path = _nearest_project(directory)
-        if path is None:
-            return {}
         try:
-            with open(path, "rb") as file:
-                raw = file.read()
-        except OSError:
-            return {}
-        if not _may_hold_our_table(raw):
-            return {}
-        source = f"project {os.path.relpath(path, directory)}"
-        try:
-            tree, lines = _parse(raw.decode("utf-8-sig"), path)
-        except UnicodeError:
-            self.problems.append(f"{source} cannot be read: it is no UTF-8 text.")
-            return {}
+            found = _read_project(directory)
         except ValueError as error:
-            self.problems.append(f"{source}: {error}")
+            self.problems.append(str(error))
             return {}
-        tool = tree.get("tool")
-        table = tool.get("pystematic", {}) if isinstance(tool, dict) else {}
-        if not isinstance(table, dict):
-            self.problems.append(f"{source}: [tool.pystematic] is no table.")
+        if found is None:
             return {}
+        path, source, table, lines = found
+        table = {name: value for name, value in table.items() if name not in PROFILE_TABLES}
         given = self._assign(table, source, lines, ("tool", "pystematic"))
         for name, entry in given.items():
             entry.plain = _beside(os.path.dirname(path), entry.plain, self.spec.named(name)[0])
@@ -208,6 +195,73 @@ def _flat(tree: Mapping[str, Any], spec: Spec, prefix: tuple[str, ...]) -> Itera
             yield from _flat(value, spec, keys)
         else:
             yield keys, value
+
+
+def _read_project(directory: str) -> tuple[str, str, dict[str, Any], Mapping[tuple[str, ...], int]] | None:
+    """Return path, source, our table and its lines of the nearest pyproject.toml at or above a folder.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    path = _nearest_project(directory)
+    if path is None:
+        return None
+    try:
+        with open(path, "rb") as file:
+            raw = file.read()
+    except OSError:
+        return None
+    if not _may_hold_our_table(raw):
+        return None
+    source = f"project {os.path.relpath(path, directory)}"
+    try:
+        tree, lines = _parse(raw.decode("utf-8-sig"), path)
+    except UnicodeError:
+        raise ValueError(f"{source} cannot be read: it is no UTF-8 text.") from None
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    tool = tree.get("tool")
+    table = tool.get("pystematic", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        raise ValueError(f"{source}: [tool.pystematic] is no table.")
+    return path, source, table, lines
+
+
+def read_profile(table: str, profile: str | None, directory: str) -> tuple[dict[str, Any], str]:
+    """Return the settings of a profile, and where they stand: of ``[tool.pystematic.slurm.PROFILE]``.
+
+    What stands in ``[tool.pystematic.slurm]`` itself is true of every profile, and all that there is without one.
+
+    Args:
+        table: one of `PROFILE_TABLES`.
+        profile: the profile's name.
+        directory: at or above which the project file stands.
+
+    Raises:
+        UsageError: there is no such profile, or the file cannot be read.
+    """
+    from pystematic.errors import UsageError  # the other problems of files are collected
+
+    try:
+        found = _read_project(directory)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    source = f"[tool.pystematic.{table}] of {PROJECT_FILE}" if found is None else found[1]
+    entries = {} if found is None else found[2].get(table, {})
+    if not isinstance(entries, dict):
+        raise UsageError(f"{source}: [tool.pystematic.{table}] is no table.")
+    more = "additional_parameters"  # a setting that is a table itself
+    profiles = {name: value for name, value in entries.items() if isinstance(value, dict) and name != more}
+    shared = {name: value for name, value in entries.items() if name not in profiles}
+    if profile is None:
+        return shared, source
+    if profile not in profiles:
+        there = f" There are {', '.join(profiles)}." if profiles else " There is none."
+        raise UsageError(
+            f"there is no profile {profile!r} for {table} in {source}.{did_you_mean(profile, profiles)}{there} "
+            f"A profile is a table [tool.pystematic.{table}.{profile}]."
+        )
+    return {**shared, **profiles[profile]}, source
 
 
 def _may_hold_our_table(raw: bytes) -> bool:

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from pystematic.run._lifecycle import outcome_of as outcome_of
     from pystematic.run._masking import mask_known_shapes as mask_known_shapes
     from pystematic.run._origin import Origin as Origin
+    from pystematic.run._origin import origin as origin
     from pystematic.run._origin import set_origin as set_origin
     from pystematic.run._orphans import adopt_orphans as adopt_orphans
     from pystematic.run._orphans import die_with as die_with
+    from pystematic.run._provenance import Provenance as Provenance
     from pystematic.run._provenance import ProvenanceQuery as ProvenanceQuery
     from pystematic.run._provenance import describe_environment as describe_environment
     from pystematic.run._resume import batch_job as batch_job
@@ -56,8 +58,8 @@ _HOMES = {
     "_masking": ("mask_known_shapes",),
     "_fork_safety": ("why_not_fork",),
     "_orphans": ("adopt_orphans", "die_with"),
-    "_origin": ("Origin", "set_origin"),
-    "_provenance": ("ProvenanceQuery", "describe_environment"),
+    "_origin": ("Origin", "origin", "set_origin"),
+    "_provenance": ("Provenance", "ProvenanceQuery", "describe_environment"),
     "_proxies": ("output_dir", "params"),
     "_resume": ("batch_job",),
     "_spawn": ("end_processes", "exit_code_of", "find_experiment", "find_home", "launch_subprocess", "start_process"),

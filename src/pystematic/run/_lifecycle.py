@@ -212,7 +212,7 @@ class _Execution:
                     experiment=request.experiment,
                     argv=argv,
                     sources=self._masker.mask_tree(self._sources(request)),
-                    program=vars(request.program),
+                    program={name: origin.original_of(path) for name, path in vars(request.program).items()},
                     metric=request.metric,
                     parent=request.parent or origin.parent,
                     point=origin.point,

@@ -52,6 +52,19 @@ class Provenance:
     patch: bytes
     code: str | None
 
+    def on_this_machine(self) -> Provenance:
+        """Return the provenance of the same code, run on this machine by this process."""
+        here = {"platform": _platform(), "variables": _recorded_variables()}
+        return Provenance({**self.environment, **here}, self.patch, self.code)
+
+
+def _recorded_variables() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name in _VARIABLES or name.startswith(_VARIABLE_BEGINNINGS)
+    }
+
 
 class ProvenanceQuery:
     """Provenance that is asked for at once and collected later, such that git works beside the rest of a start.
@@ -69,11 +82,7 @@ class ProvenanceQuery:
             self._working_dir: str | None = os.getcwd()
         except OSError:  # it was removed
             self._working_dir = None
-        self._variables = {
-            name: value
-            for name, value in sorted(os.environ.items())
-            if name in _VARIABLES or name.startswith(_VARIABLE_BEGINNINGS)
-        }
+        self._variables = _recorded_variables()
         self._module_path = list(sys.path)
         code_dir = os.path.dirname(os.path.abspath(self._code_file)) if self._code_file else self._working_dir
         self._folder = code_dir or os.path.abspath(os.sep)

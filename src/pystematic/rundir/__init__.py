@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._items import read_items as read_items
     from pystematic.rundir._items import read_table as read_table
     from pystematic.rundir._layout import SWEEPS_NAME as SWEEPS_NAME
+    from pystematic.rundir._layout import JobDir as JobDir
     from pystematic.rundir._layout import RunDir as RunDir
     from pystematic.rundir._layout import SweepDir as SweepDir
     from pystematic.rundir._layout import create_artifact as create_artifact
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._layout import create_run_dir as create_run_dir
     from pystematic.rundir._layout import is_metrics_name as is_metrics_name
     from pystematic.rundir._layout import item_name as item_name
+    from pystematic.rundir._layout import jobs_folder as jobs_folder
     from pystematic.rundir._layout import rank_of_metrics_file as rank_of_metrics_file
     from pystematic.rundir._layout import stop_request_file as stop_request_file
     from pystematic.rundir._layout import sweep_names as sweep_names
@@ -94,7 +96,16 @@ _HOMES = {
     "_items": ("KINDS", "Item", "ItemFile", "encode_json", "format_item", "read_items", "read_table"),
     "_layout": (
         *("SWEEPS_NAME", "RunDir", "create_artifact", "create_item_file", "create_run_dir", "item_name"),
-        *("SweepDir", "is_metrics_name", "rank_of_metrics_file", "stop_request_file", "sweep_names", "unusable"),
+        *(
+            "JobDir",
+            "SweepDir",
+            "jobs_folder",
+            "is_metrics_name",
+            "rank_of_metrics_file",
+            "stop_request_file",
+            "sweep_names",
+            "unusable",
+        ),
     ),
     "_merge": ("RankMerge", "RankPoints", "merge_points", "merge_values"),
     "_process": ("host_name", "is_alive", "process_identity"),

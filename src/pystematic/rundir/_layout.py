@@ -148,6 +148,20 @@ class SweepDir:
         """Holds a file for each run that is asked to end early, as pruned; its name is the run's id."""
         return self.path / "stops"
 
+    @property
+    def jobs_dir(self) -> pathlib.Path:
+        """Holds a `JobDir` for each run that was given to a queue, and the queue's own files."""
+        return self.path / "jobs"
+
+    @property
+    def code_dir(self) -> pathlib.Path:
+        """Holds copies of the program, for runs that begin when it may have been edited."""
+        return self.path / "code"
+
+    def job_dir(self, number: int) -> JobDir:
+        """The files of the job that makes a start of this number."""
+        return JobDir(self.jobs_dir / str(number))
+
     def claim_file(self, number: int) -> pathlib.Path:
         """Says who coordinates the sweep; the one with the highest number counts."""
         return self.path / f"claim-{number}"
@@ -163,6 +177,44 @@ class SweepDir:
 
     def __repr__(self) -> str:
         return f"SweepDir({str(self.path)!r})"
+
+
+class JobDir:
+    """The paths of what a coordinator and a job on another machine tell each other. Making the object touches nothing.
+
+    Both sides open files that are there already, as a network file system shows what is new in those at once.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = pathlib.Path(path)
+
+    @property
+    def parcel_file(self) -> pathlib.Path:
+        """What is to be run; for its owner's eyes only, and removed by the job."""
+        return self.path / "parcel"
+
+    @property
+    def control_file(self) -> pathlib.Path:
+        """What the coordinator wants: empty, ``stop`` or ``kill``."""
+        return self.path / "control"
+
+    @property
+    def events_file(self) -> pathlib.Path:
+        """What the job tells: one JSON object a line. Touched while the job lives."""
+        return self.path / "events.jsonl"
+
+    @property
+    def claim_file(self) -> pathlib.Path:
+        """Who decides about the run: the job that makes it, or the coordinator that has taken it back."""
+        return self.path / "claim.json"
+
+    def __repr__(self) -> str:
+        return f"JobDir({str(self.path)!r})"
+
+
+def jobs_folder(output_dir: str | os.PathLike[str]) -> pathlib.Path:
+    """Return the folder of what single runs on other machines are told and tell; hidden, as no experiment's is."""
+    return pathlib.Path(output_dir, ".jobs")
 
 
 def stop_request_file(run_dir: RunDir, sweep: str) -> pathlib.Path:

@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from pystematic.sweep._coordinator import Coordinator, Job, Listener, RunLimits
     from pystematic.sweep._local import make_local_executor
     from pystematic.sweep._objective import Objective
+    from pystematic.sweep._places import Place, make_executor_elsewhere, parse_place, place_of
     from pystematic.sweep._plan import Attempt, Plan, read_head
     from pystematic.sweep._results import PointResult, SweepResult
-    from pystematic.sweep._search import SEARCHES
-    from pystematic.sweep._session import RETRY_CLASSES, Session, SweepOptions
+    from pystematic.sweep._samplers import Sampler
+    from pystematic.sweep._search import SEARCHES, make_sampler
+    from pystematic.sweep._session import REPEATS, RETRY_CLASSES, Session, SweepOptions
+    from pystematic.sweep._single import run_elsewhere
     from pystematic.sweep._space import Space, SpaceReader
     from pystematic.sweep._watch import STOPPERS
 
 __all__ = [
+    "REPEATS",
     "RETRY_CLASSES",
     "SEARCHES",
     "STOPPERS",
@@ -28,19 +32,26 @@ __all__ = [
     "Job",
     "Listener",
     "Objective",
+    "Place",
     "Plan",
     "PointResult",
     "RunLimits",
+    "Sampler",
     "Session",
     "Space",
     "SpaceReader",
     "SweepOptions",
     "SweepResult",
     "Task",
+    "make_executor_elsewhere",
     "make_local_executor",
+    "make_sampler",
     "param_matrix",
+    "parse_place",
+    "place_of",
     "read_head",
     "run_each",
+    "run_elsewhere",
     "run_parameter_sweep",
 ]
 
@@ -48,10 +59,13 @@ __all__ = [
 _HOMES = {
     "_coordinator": ("Coordinator", "Job", "Listener", "RunLimits"),
     "_objective": ("Objective",),
+    "_places": ("Place", "make_executor_elsewhere", "parse_place", "place_of"),
     "_plan": ("Attempt", "Plan", "read_head"),
     "_results": ("PointResult", "SweepResult"),
-    "_search": ("SEARCHES",),
-    "_session": ("RETRY_CLASSES", "Session", "SweepOptions"),
+    "_samplers": ("Sampler",),
+    "_search": ("SEARCHES", "make_sampler"),
+    "_session": ("REPEATS", "RETRY_CLASSES", "Session", "SweepOptions"),
+    "_single": ("run_elsewhere",),
     "_space": ("Space", "SpaceReader"),
     "_watch": ("STOPPERS",),
     "_local": ("make_local_executor",),

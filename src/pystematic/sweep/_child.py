@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from pystematic.run import Origin, adopt_orphans, die_with, exit_code_of, set_origin
+from pystematic.run import adopt_orphans, die_with, exit_code_of, set_origin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from pystematic.run import Origin
     from pystematic.sweep._executor import Task
 
 # What the libraries that compute on several cores read when they are loaded, or start programs that are.
@@ -43,13 +44,20 @@ def variables(threads: int, devices: Sequence[str], gpus: int) -> dict[str, str]
     return found
 
 
-def perform(experiment: Any, task: Task, told_fd: int, provenance: Any = None) -> int:
-    """Run the experiment as the task says, and return the exit code of its process."""
+def perform(experiment: Any, task: Task, told_fd: int, origin: Origin) -> int:
+    """Run the experiment as the task says, and return the exit code of its process.
+
+    Args:
+        experiment: it.
+        task: what is to be run.
+        told_fd: takes the directory of the run, once it is there.
+        origin: of the run.
+    """
 
     def tell(run_dir: str) -> None:
         os.write(told_fd, os.fsencode(run_dir))
 
-    set_origin(Origin(task.parent, task.point, False, provenance, tell))
+    set_origin(origin.placed(tell))
     values = dict(task.values)
     if task.resume is not None:
         values["resume"] = task.resume

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from pystematic.sweep._code import EditWatch
     from pystematic.sweep._plan import Slot
     from pystematic.sweep._samplers import Sampler
     from pystematic.sweep._watch import MetricWatch
@@ -118,6 +119,8 @@ class Coordinator:
         sampler: proposes points; None for a grid.
         trials: how many points of the sampler there are at the end.
         watch: stops runs early, or None.
+        edits: looks for edits of the program, or None.
+        on_recovered: called when it is known how the runs of earlier sessions have ended, before new ones are planned.
         typed: values of points by their key, where they are known beside the plan.
 
     Attributes:
@@ -137,6 +140,8 @@ class Coordinator:
         sampler: Sampler | None = None,
         trials: int = 0,
         watch: MetricWatch | None = None,
+        edits: EditWatch | None = None,
+        on_recovered: Callable[[], None] = lambda: None,
         typed: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.plan = plan
@@ -151,6 +156,8 @@ class Coordinator:
         self._sampler = sampler
         self._trials = trials
         self._watch = watch
+        self._edits = edits
+        self._on_recovered = on_recovered
         self._typed = dict(typed or {})
         self._exit_code = 0
         self._stage_done = 0
@@ -159,11 +166,25 @@ class Coordinator:
         self._ends: list[tuple[str, str]] = []  # kind and cause of the first failures, while nothing has succeeded
         self._told: set[int] = set()
         self._gave_up = False
+        self._took_s: list[float] = []
 
     @property
     def is_searching(self) -> bool:
         """Whether a sampler proposes the points."""
         return self._sampler is not None
+
+    def time_left_s(self) -> float | None:
+        """Return how long the rest will take if it goes on as so far; None while that cannot be said.
+
+        By how long runs of this session took that have ended, and how many there are at once.
+        """
+        if not self._took_s or self._sampler is not None:
+            return None
+        mean_s = sum(self._took_s) / len(self._took_s)
+        now = time.monotonic()
+        begun_s = sum(max(0.0, mean_s - (now - job.started_at)) for job in self.running.values())
+        left_s = begun_s + mean_s * len(self.waiting)
+        return left_s / max(1, min(self.executor.slots, len(self.running) + len(self.waiting)))
 
     # -- the whole -----------------------------------------------------------------------------------------------
 
@@ -175,8 +196,10 @@ class Coordinator:
             RunDirectoryError: the plan cannot be written.
         """
         _remove(self.plan.dir.stop_file)  # a request to an earlier coordinator
-        with _SignalStages(self._raise_stage):
-            recover(self.plan, self.maker.experiment, self.objective)
+        with SignalStages(self._raise_stage):
+            self._adopt()
+            recover(self.plan, self.maker.experiment, self.objective, self.running, self._listener.note)
+            self._on_recovered()
             self._plan_jobs()
             self._tell_history()
             self._listener.begin(self)
@@ -195,6 +218,9 @@ class Coordinator:
                 return
             for event in self.executor.wait(PERIOD_S):
                 self._take(event)
+            for text in self.executor.take_notes():
+                self._listener.note(text)
+            self._look_for_edits()
             self._look_for_requests()
             if self._watch is not None and self.stage == 0:
                 self._stop_early(self._watch)
@@ -218,6 +244,31 @@ class Coordinator:
 
     # -- what is to be done --------------------------------------------------------------------------------------
 
+    def _adopt(self) -> None:
+        """Go on with runs of an earlier coordinator that have outlived it: those in the queue of a cluster."""
+        attempts = [one for attempts in self.plan.state.attempts.values() for one in attempts if one.status is None]
+        adopted = self.executor.adopt([attempt.number for attempt in attempts]) if attempts else set()
+        for attempt in attempts:
+            if attempt.number not in adopted:
+                continue
+            job = Job(self._run_of(attempt))
+            job.number = attempt.number
+            job.started_at = time.monotonic()
+            if attempt.run_dir is not None:
+                job.run_dir = os.path.abspath(self.plan.dir.output_dir / attempt.run_dir)
+            self.running[attempt.number] = job
+        if adopted:
+            runs = "1 run" if len(adopted) == 1 else f"{len(adopted)} runs"
+            self._listener.note(f"{runs} of the earlier command {'is' if len(adopted) == 1 else 'are'} gone on with.")
+
+    def _run_of(self, attempt: Attempt) -> PlannedRun:
+        """Return the run that an attempt was made at; one that this command does not ask for is never repeated."""
+        point = self.plan.state.points[attempt.point]
+        for run in self.maker.runs(point, self._typed.get(point.key)):
+            if run.seed == attempt.seed:
+                return run
+        return PlannedRun(attempt.key, point, attempt.seed, {}, {})
+
     def _plan_jobs(self) -> None:
         for point in list(self.plan.state.points.values()):
             self.waiting += self._jobs_of(point)
@@ -225,7 +276,8 @@ class Coordinator:
     def _jobs_of(self, point: PlannedPoint) -> list[Job]:
         """Return the runs of a point that are to be made."""
         state = self.plan.state
-        slots = [(point.key, seed) for seed in self._seeds()]
+        running = {job.slot for job in self.running.values()}
+        slots = [slot for seed in self._seeds() if (slot := (point.key, seed)) not in running]
         newest = {slot: state.newest(slot) for slot in slots}
         is_pruned = any(one is not None and one.status == "pruned" for one in newest.values())
         wanted = [slot for slot in slots if self._is_wanted(newest[slot], slot, is_pruned)]
@@ -349,6 +401,8 @@ class Coordinator:
             return
         del self.running[event.number]
         attempt = self._write_end(job, event)
+        if attempt.status == "completed":
+            self._took_s.append(time.monotonic() - job.started_at)
         if job.is_pruned and job.run_dir is not None:
             _remove(rundir.stop_request_file(rundir.RunDir(job.run_dir), self.plan.name))
         self._listener.ended(job, attempt)
@@ -377,6 +431,7 @@ class Coordinator:
                 "objective": value,
                 "metric": None if self.objective is None else self.objective.text,
                 "log": event.log,
+                "code": None if job.run_dir is None else Run(job.run_dir).document.get("code"),
                 "at": time.time(),
             }
         )
@@ -395,7 +450,7 @@ class Coordinator:
                 f"the first {ALIKE} runs have failed alike ({attempt.error}: {self._ends[-1][1][:200]}); "
                 "no more are started. Mend the cause, and go on with: " + self._retry_command()
             )
-        elif may_retry and job.failures <= self._limits.retries and self.stage == 0:
+        elif may_retry and job.run.values and job.failures <= self._limits.retries and self.stage == 0:
             again = Job(job.run)
             again.failures = job.failures
             self.waiting.insert(0, again)
@@ -489,7 +544,10 @@ class Coordinator:
             return
         self._stage_done = self.stage
         self.waiting.clear()
-        count = len(self.running)
+        withdrawn = self.executor.withdraw()
+        for number in withdrawn:
+            self.running[number].was_stopped = True
+        count = len(self.running) - len(withdrawn)
         runs = "1 running run" if count == 1 else f"{count} running runs"
         if not count:
             return
@@ -498,6 +556,15 @@ class Coordinator:
         else:
             self._listener.note(f"{runs} {'must end now' if self.stage == 2 else 'killed'}.")
             self._stop_running(kill=self.stage == 3)
+
+    def _look_for_edits(self) -> None:
+        edited = None if self._edits is None else self._edits.look()
+        if edited is None:
+            return
+        self._edits = None  # once is enough
+        kept = "the sweep goes on with the code that it began with"
+        fresh = "runs that begin from now on use what stands there then"
+        self._listener.note(f"{edited} has changed; {kept if self.executor.keeps_code else fresh}.")
 
     def _look_for_requests(self) -> None:
         request = rundir.read_document(self.plan.dir.stop_file)
@@ -533,7 +600,7 @@ def _without_numbers(text: str) -> str:
     return re.sub(r"\d+|0x[0-9a-f]+|[\w.-]*_[0-9a-z]{6}\b", "#", text)
 
 
-class _SignalStages:
+class SignalStages:
     """Hands signals over while it is entered, in the main thread; elsewhere there are none to hand over."""
 
     def __init__(self, raise_stage: Callable[[int], None]) -> None:

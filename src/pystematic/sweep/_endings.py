@@ -77,7 +77,7 @@ def last_line(run_dir: str | None, tail: str) -> str:
     if run_dir is not None:
         text = _tail_of(os.fspath(rundir.RunDir(run_dir).log_file(0))) or tail
     for line in reversed(text.splitlines()):
-        words = _without_time(line).strip()
+        words = without_time(line).strip()
         if words and not words.endswith(_CLOSING):
             return words
     return ""
@@ -87,7 +87,8 @@ def last_line(run_dir: str | None, tail: str) -> str:
 _CLOSING = tuple(f", exit code {code}" for code in range(256))
 
 
-def _without_time(line: str) -> str:
+def without_time(line: str) -> str:
+    """Return a line of a log without the time that it begins with."""
     stamp, text = line[:24], line[24:]
     return text if len(stamp) == 24 and stamp[4] == stamp[7] == "-" and stamp[13] == stamp[16] == ":" else line
 

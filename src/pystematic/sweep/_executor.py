@@ -8,7 +8,7 @@ from pystematic._record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any, Literal
 
 
@@ -21,7 +21,7 @@ class Task:
         experiment: full name, ``train`` or ``group.train``.
         values: parameters as `Experiment.run` takes them, already of their types.
         sources: by name of a parameter, who set it: ``sweep``, ``command line``; the others come from ``sweep``.
-        parent: ``sweep NAME``, the ``parent`` in ``run.json``.
+        parent: ``sweep NAME``, the ``parent`` in ``run.json``; None for a run that belongs to no sweep.
         point: key of the point's identity, the ``point`` in ``run.json``.
         resume: directory of a run with a whole checkpoint, which is gone on with; None: a new run.
         timeout_s: how long it may take, from its start; None: for ever.
@@ -34,8 +34,8 @@ class Task:
     experiment: str
     values: Mapping[str, Any]
     sources: Mapping[str, str]
-    parent: str
-    point: str
+    parent: str | None
+    point: str | None
     resume: str | None = None
     timeout_s: float | None = None
     memory_bytes: int | None = None
@@ -73,18 +73,23 @@ class Executor(abc.ABC):
     reason as ``error.type``; ``interrupted`` after `stop`). An executor does not repeat a task, and does not choose.
 
     Attributes:
-        name: ``fork``, ``fresh`` ...
+        name: ``fork``, ``fresh``, ``slurm`` ...
         slots: how many tasks run at once. More can be started; they wait.
+        keeps_code: whether all runs have the program as it was when this was made, whatever is edited meanwhile.
         notice: one line that says what the user should know of how runs are made, None: nothing.
     """
 
     name: str
     slots: int
+    keeps_code: bool = True
     notice: str | None = None
 
     @abc.abstractmethod
     def start(self, task: Task) -> None:
-        """Take a task; returns at once, and fails for no reason that lies in the task: that is an event."""
+        """Take a task, which is set going in the next `wait` at the latest; returns at once.
+
+        Fails for no reason that lies in the task: that is an event.
+        """
 
     @abc.abstractmethod
     def wait(self, timeout_s: float) -> list[Event]:
@@ -100,6 +105,22 @@ class Executor(abc.ABC):
         Does nothing where the task has ended. One that waits for its turn ends without having run: without a
         directory, with exit code 143, or 137 when killed.
         """
+
+    def adopt(self, numbers: Sequence[int]) -> set[int]:
+        """Take over tasks that an executor of another process has started, which is gone; return which.
+
+        Their events follow as if this one had started them, the directory included. To be called before `start`.
+        Those that are left were never begun and never will be, or nobody knows what has become of them.
+        """
+        return set()
+
+    def withdraw(self) -> set[int]:
+        """Take back the tasks that have not begun, and return which. Each ends as one that waits does at `stop`."""
+        return set()
+
+    def take_notes(self) -> list[str]:
+        """Return lines that the user should see, each of them once."""
+        return []
 
     @abc.abstractmethod
     def close(self) -> None:

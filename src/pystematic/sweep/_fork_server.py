@@ -10,11 +10,11 @@ import gc
 import os
 import sys
 import threading
-import time
 
-from pystematic.run import ProvenanceQuery
+from pystematic.run import Origin
 from pystematic.sweep._child import forget_devices, lead, perform, renew_generators, use_threads, variables
-from pystematic.sweep._server import Process, Server, default_signals, say_crash, share_of_cores
+from pystematic.sweep._code import find_provenance
+from pystematic.sweep._server import Process, Server, default_signals, say_crash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,14 +33,13 @@ class ForkServer(Server):
     """Forks runs of ``experiment``."""
 
     def __init__(self, channel: Channel, coordinator: int, devices: Devices, experiment: Any, jobs: int) -> None:
-        super().__init__(channel, coordinator, devices)
+        super().__init__(channel, coordinator, devices, jobs)
         self._experiment = experiment
-        self._jobs = jobs
         self._null = os.open(os.devnull, os.O_RDONLY)
         self._provenance: Any = None
         self._has_warmed_up = False
 
-    def launch(self, task: Task, leases: Sequence[Lease]) -> Process:
+    def launch(self, task: Task, leases: Sequence[Lease], threads: int) -> Process:
         if not self._has_warmed_up:
             self._has_warmed_up = True
             self._warm_up(task)
@@ -54,7 +53,7 @@ class ForkServer(Server):
                 os.close(fd)
             raise
         if pid == 0:
-            self._be_run(task, leases, server, output, read_fd, write_fd)
+            self._be_run(task, leases, threads, server, output, read_fd, write_fd)
         os.close(write_fd)
         return Process(task, pid, read_fd, output, leases)
 
@@ -63,23 +62,14 @@ class ForkServer(Server):
         try:
             load_what_runs_need()
             resolution = self._experiment.resolve(dict(task.values), dict(task.sources))
-            self._provenance = self._find_provenance(resolution.parameters)
+            output_dir = str(resolution.parameters.get("output_dir") or "output")
+            self._provenance = find_provenance(self._experiment, output_dir, PROVENANCE_LIMIT_S)
         except Exception:  # the run itself will say what is wrong with its values
             pass
         gc.freeze()  # what is there now is never looked at, and so never copied, by the garbage collector of a run
 
-    def _find_provenance(self, parameters: Any) -> Any:
-        main_file = getattr(sys.modules.get("__main__"), "__file__", None)
-        code = getattr(self._experiment.main_function, "__code__", None)
-        output_dir = os.path.abspath(str(parameters.get("output_dir") or "output"))
-        deadline = time.monotonic() + PROVENANCE_LIMIT_S
-        query = ProvenanceQuery(main_file if code is None else code.co_filename, output_dir)
-        found = query.collect(lambda: time.monotonic() > deadline)
-        query.close()
-        return None if time.monotonic() > deadline else found
-
     def _be_run(
-        self, task: Task, leases: Sequence[Lease], server: int, output: int, read_fd: int, write_fd: int
+        self, task: Task, leases: Sequence[Lease], threads: int, server: int, output: int, read_fd: int, write_fd: int
     ) -> None:
         """Be the forked process; never returns, so that no handler of the coordinator runs a second time."""
         code = 1
@@ -88,14 +78,14 @@ class ForkServer(Server):
             lead(server, self._null, output)
             for fd in (*self.descriptors, self._null, output, read_fd):
                 os.close(fd)
-            threads = task.threads or share_of_cores(self._jobs)
             os.environ.update(variables(threads, [lease.uuid for lease in leases], task.gpus))
             use_threads(threads)
             renew_generators(task.values.get("seed_libraries", True))
             if leases:
                 forget_devices()
             gc.enable()
-            code = perform(self._experiment, task, write_fd, self._provenance)
+            origin = Origin(task.parent, task.point, False, self._provenance)
+            code = perform(self._experiment, task, write_fd, origin)
             _end_interpreter()
         except BaseException as error:
             say_crash(error)

@@ -12,30 +12,22 @@ import socket
 import sys
 
 from pystematic.errors import ExperimentError
-from pystematic.run import exit_code_of, find_experiment, why_not_fork
+from pystematic.run import exit_code_of, why_not_fork
 from pystematic.sweep._channel import Channel
 from pystematic.sweep._child import lead, perform, variables
+from pystematic.sweep._code import Code
 from pystematic.sweep._gpus import Devices
-from pystematic.sweep._server import Process, Server, say_crash, share_of_cores
+from pystematic.sweep._server import Process, Server, say_crash
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from pystematic.sweep._executor import Task
     from pystematic.sweep._gpus import Lease
 
 _CODE = "import sys; sys.path[:] = {path!r}; from pystematic.sweep._fresh import {function} as main; main({arguments})"
-
-
-def describe_program() -> dict[str, Any]:
-    """Return how another process finds what this one has loaded: folder, paths, command line and main module."""
-    from multiprocessing import spawn
-
-    found: dict[str, Any] = spawn.get_preparation_data("pystematic-sweep")
-    found.pop("authkey", None)  # a key that cannot travel, and that nobody needs
-    return found
 
 
 def command_of(function: str, *arguments: object) -> list[str]:
@@ -48,19 +40,12 @@ def command_of(function: str, *arguments: object) -> list[str]:
     return [sys.executable, *flags, "-c", code]
 
 
-def _prepare(program: Mapping[str, Any]) -> None:
-    from multiprocessing import spawn
-
-    spawn.prepare(dict(program))
-
-
 class FreshServer(Server):
     """Starts runs in new interpreters.
 
     Args:
         channel, coordinator, devices: as for every server.
-        program: as of `describe_program`.
-        home: module and name of the experiment.
+        code: of the program.
         jobs: how many runs there are at once.
     """
 
@@ -69,19 +54,16 @@ class FreshServer(Server):
         channel: Channel,
         coordinator: int,
         devices: Devices,
-        program: Mapping[str, Any],
-        home: tuple[str, str],
+        code: Code,
         jobs: int,
     ) -> None:
         import tempfile
 
-        super().__init__(channel, coordinator, devices)
-        self._program = program
-        self._home = home
-        self._jobs = jobs
+        super().__init__(channel, coordinator, devices, jobs)
+        self._code = code
         self._folder = tempfile.TemporaryDirectory(prefix="pystematic-sweep-", ignore_cleanup_errors=True)
 
-    def launch(self, task: Task, leases: Sequence[Lease]) -> Process:
+    def launch(self, task: Task, leases: Sequence[Lease], threads: int) -> Process:
         import subprocess
         import tempfile
 
@@ -90,10 +72,9 @@ class FreshServer(Server):
             output = os.dup(file.fileno())
         # A file and no pipe: the ranks of a distributed run are started by the same command line.
         path = os.path.join(self._folder.name, f"task-{task.number}")
-        threads = task.threads or share_of_cores(self._jobs)
         try:
             with open(path, "wb") as file:
-                pickle.dump((self._program, self._home, task), file)
+                pickle.dump((self._code, task), file)
             popen = subprocess.Popen(
                 command_of("be_run", path, os.getpid(), write_fd),
                 env={**os.environ, **variables(threads, [lease.uuid for lease in leases], task.gpus)},
@@ -125,17 +106,16 @@ def be_run(path: str, server: int, told_fd: int) -> None:
         _default_signals()
         lead(server, 0, 1)
     with open(path, "rb") as file:
-        program, home, task = pickle.load(file)
+        code, task = pickle.load(file)
     experiments: list[Any] = []
 
     def load() -> None:
-        _prepare(program)
-        experiments.append(find_experiment(*home))
+        experiments.append(code.load())
 
-    code = exit_code_of(load)
-    if code == 0:
-        code = perform(experiments[0], task, told_fd)
-    sys.exit(code)
+    exit_code = exit_code_of(load)
+    if exit_code == 0:
+        exit_code = perform(experiments[0], task, told_fd, code.origin(task.parent, task.point))
+    sys.exit(exit_code)
 
 
 def _default_signals() -> None:
@@ -148,7 +128,7 @@ def _default_signals() -> None:
 def be_server(fd: int, coordinator: int) -> None:
     """Be a server, in a new interpreter; for its command line.
 
-    The first message tells which one: ``("fork" or "fresh", program, home, devices, jobs)``. The answer is
+    The first message tells which one: ``("fork" or "fresh", code, devices, jobs)``. The answer is
     ``("ready", why forking is not safe here, or None)``.
     """
     os.setsid()
@@ -158,13 +138,13 @@ def be_server(fd: int, coordinator: int) -> None:
         channel.wait(1.0)
     if not channel.is_open:
         return
-    kind, program, home, uuids, folder, jobs = messages[0]
+    kind, code, uuids, folder, jobs = messages[0]
     devices = Devices(uuids, folder)
     try:
         if kind == "fork":
-            _serve_forking(channel, coordinator, devices, program, home, jobs)
+            _serve_forking(channel, coordinator, devices, code, jobs)
             return
-        server = FreshServer(channel, coordinator, devices, program, home, jobs)
+        server = FreshServer(channel, coordinator, devices, code, jobs)
         channel.send(("ready", None))
         try:
             server.serve()
@@ -175,16 +155,13 @@ def be_server(fd: int, coordinator: int) -> None:
     os._exit(0)
 
 
-def _serve_forking(
-    channel: Channel, coordinator: int, devices: Devices, program: Mapping[str, Any], home: tuple[str, str], jobs: int
-) -> None:
+def _serve_forking(channel: Channel, coordinator: int, devices: Devices, code: Code, jobs: int) -> None:
     from pystematic.sweep._fork_server import ForkServer, load_what_runs_need
 
     experiments: list[Any] = []
 
     def load() -> None:
-        _prepare(program)
-        experiments.append(find_experiment(*home))
+        experiments.append(code.load())
         load_what_runs_need()
 
     if exit_code_of(load) != 0:
@@ -197,9 +174,7 @@ def _serve_forking(
     os._exit(0)
 
 
-def start_server(
-    kind: str, program: Mapping[str, Any], home: tuple[str, str], devices: Devices, folder: str, jobs: int
-) -> tuple[Channel, Any, str | None]:
+def start_server(kind: str, code: Code, devices: Devices, folder: str, jobs: int) -> tuple[Channel, Any, str | None]:
     """Start a server of its own; return the channel to it, its process, and why it is not safe.
 
     Raises:
@@ -215,15 +190,15 @@ def start_server(
             pass_fds=(theirs.fileno(),),
         )
     channel = Channel(ours)
-    channel.send((kind, program, home, devices.uuids, folder, jobs))
+    channel.send((kind, code, devices.uuids, folder, jobs))
     messages: list[Any] = []
     while channel.is_open and not messages:
         channel.wait(1.0)
         messages = channel.receive()
     if not messages:
-        code = popen.wait()
+        exit_code = popen.wait()
         channel.close()
         raise ExperimentError(
-            f"the process that starts the runs has died (exit code {code}) before it was ready; see above."
+            f"the process that starts the runs has died (exit code {exit_code}) before it was ready; see above."
         )
     return channel, popen, messages[0][1]

@@ -12,19 +12,19 @@ import sys
 import time
 
 from pystematic.errors import ExperimentError
-from pystematic.run import find_home, why_not_fork
+from pystematic.run import why_not_fork
 from pystematic.sweep import _processes
 from pystematic.sweep._channel import Channel, signals_held
+from pystematic.sweep._code import Code, describe_code
 from pystematic.sweep._endings import last_line, shell_code, write_end
 from pystematic.sweep._executor import Event, Executor
-from pystematic.sweep._gpus import find_devices
+from pystematic.sweep._gpus import Devices, find_devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from pystematic.sweep._executor import Task
-    from pystematic.sweep._gpus import Devices
 
 # How long a server may take to end when it is told to.
 CLOSE_LIMIT_S = 10.0
@@ -39,16 +39,14 @@ class LocalExecutor(Executor):
         channel: to the server.
         server: its pid; a child of this process.
         notice: what the user should know.
-
-    Attributes:
-        notes: lines that the user should see and has not seen; whoever shows them empties the list.
     """
 
     def __init__(self, name: str, slots: int, channel: Channel, server: int, notice: str | None) -> None:
         self.name = name
         self.slots = slots
         self.notice = notice
-        self.notes: list[str] = []
+        self.keeps_code = name == "fork"
+        self._notes: list[str] = []
         self._channel = channel
         self._server: int | None = server
         self._pending: collections.deque[Task] = collections.deque()
@@ -87,6 +85,10 @@ class LocalExecutor(Executor):
             return
         if number in self._pids:
             self._channel.send(("stop", number, kill))
+
+    def take_notes(self) -> list[str]:
+        notes, self._notes = self._notes, []
+        return notes
 
     def close(self) -> None:
         if self._server is None:
@@ -129,7 +131,7 @@ class LocalExecutor(Executor):
         elif kind == "ended":
             self._end(*rest)
         elif kind == "note":
-            self.notes.append(rest[0])
+            self._notes.append(rest[0])
 
     def _end(self, number: int, status: int | None, reason: Any, tail: str, is_asked: bool) -> None:
         self._pids.pop(number, None)
@@ -201,29 +203,34 @@ def make_local_executor(
     why = why_not_fork() if fork else "fresh interpreters were asked for"
     if why is None:
         return _forked(experiment, jobs, devices)
-    home, program = find_home(experiment), _describe_program()
+    code = describe_code(experiment)
     if fork and sys.platform == "linux":
-        made, why = _spawned("fork", jobs, program, home, devices, None)
+        made, why = _spawned("fork", jobs, code, devices, None)
         if made is not None:
             return made
     notice = f"Each run is a fresh interpreter, as {why}; an edit of the program counts from the next run on."
-    made, why = _spawned("fresh", jobs, program, home, devices, notice)
+    made, why = _spawned("fresh", jobs, code, devices, notice)
     assert made is not None
     return made
 
 
-def _describe_program() -> dict[str, Any]:
-    from pystematic.sweep._fresh import describe_program
+def make_fresh_executor(code: Code, jobs: int) -> LocalExecutor:
+    """Return an executor for runs of a program that this process has not loaded; they lease no devices.
 
-    return describe_program()
+    Raises:
+        ExperimentError: there can be no further process.
+    """
+    made, _ = _spawned("fresh", jobs, code, Devices([]), None)
+    assert made is not None
+    return made
 
 
 def _spawned(
-    kind: str, jobs: int, program: dict[str, Any], home: tuple[str, str], devices: Devices, notice: str | None
+    kind: str, jobs: int, code: Code, devices: Devices, notice: str | None
 ) -> tuple[LocalExecutor | None, str | None]:
     from pystematic.sweep._fresh import start_server
 
-    channel, popen, why = start_server(kind, program, home, devices, devices.folder, jobs)
+    channel, popen, why = start_server(kind, code, devices, devices.folder, jobs)
     popen.returncode = 0  # reaped by the executor
     made = LocalExecutor(kind, jobs, channel, popen.pid, notice)
     if why is None:

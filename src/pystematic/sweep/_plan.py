@@ -66,9 +66,10 @@ class Attempt:
         objective, metric: the number that it is judged by, and by which metric.
         error: type of the error of a failed one.
         log: the last line of its output.
+        code: hash of the code that it ran, None where that is unknown.
     """
 
-    __slots__ = ("error", "key", "log", "metric", "number", "objective", "point", "run_dir", "seed", "status")
+    __slots__ = ("code", "error", "key", "log", "metric", "number", "objective", "point", "run_dir", "seed", "status")
 
     def __init__(self, number: int, key: str, point: str, seed: int | None) -> None:
         self.number = number
@@ -81,6 +82,7 @@ class Attempt:
         self.metric: str | None = None
         self.error: str | None = None
         self.log = ""
+        self.code: str | None = None
 
     @property
     def slot(self) -> Slot:
@@ -149,6 +151,7 @@ class PlanState:
                 attempt.status = str(line["status"])
                 attempt.objective, attempt.metric = line.get("objective"), line.get("metric")
                 attempt.error, attempt.log = line.get("error"), str(line.get("log") or "")
+                attempt.code = line.get("code")
 
 
 class Plan:
@@ -274,15 +277,25 @@ class Plan:
         assert self._descriptor is not None
         text = "".join(json.dumps(rundir.strict_json(dict(line)), separators=(",", ":")) + "\n" for line in lines)
         view = memoryview(text.encode("ascii"))
+        size = os.fstat(self._descriptor).st_size
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
             if fsync:
                 os.fsync(self._descriptor)
         except OSError as error:
+            self._cut(size)
             raise rundir.unusable(self.dir.output_dir, error) from None
         for line in lines:
             self.state.take(line)
+
+    def _cut(self, size: int) -> None:
+        """Take back what was written in part, on a full disk: whoever writes next begins a line of its own."""
+        assert self._descriptor is not None
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError:  # readers pass over the torn line
+            return
 
     def touch(self) -> None:
         """Show other machines, from time to time, that the coordinator lives."""

@@ -120,7 +120,7 @@ class PointMaker:
         assert resolution is not None
         parameters = resolution.parameters
         identity = plain_identity(self.spec, parameters)
-        passed = {name: parameters[name] for name in parameters if self._is_passed_on(name, parameters)}
+        passed = {name: parameters[name] for name in parameters if is_passed_on(self.spec, name, parameters)}
         sources = {name: parameters.source_of(name) for name in passed}
         made = []
         for seed, key in zip(self._run_seeds(), self._keys(identity), strict=True):
@@ -136,15 +136,6 @@ class PointMaker:
         if self.own_seed:
             return [run_key(self.experiment, identity)]
         return [run_key(self.experiment, {**identity, SEED_NAME: seed}) for seed in self.seeds]
-
-    def _is_passed_on(self, name: str, parameters: Parameters) -> bool:
-        """Tell whether a run must be told a value: its own defaults are the same, unless they are drawn anew."""
-        if name in _NOT_PASSED_ON:
-            return False
-        if not parameters.source_of(name).startswith("default"):
-            return True
-        drawn = [one for one in self.spec.named(name) if callable(one.default)]
-        return bool(drawn) and parameters[name] is not None
 
     def _given(self, values: Mapping[str, Any]) -> dict[str, Given]:
         """Return values of their types as they are given to the resolution, which does not convert them again."""
@@ -192,6 +183,16 @@ class PointMaker:
             for name, one in given.items()
             if not self.spec.named(name) or any(parameter.counts(chosen) for parameter in self.spec.named(name))
         }
+
+
+def is_passed_on(spec: Spec, name: str, parameters: Parameters) -> bool:
+    """Tell whether a run must be told a value: its own defaults are the same, unless they are drawn anew."""
+    if name in _NOT_PASSED_ON:
+        return False
+    if not parameters.source_of(name).startswith("default"):
+        return True
+    drawn = [one for one in spec.named(name) if callable(one.default)]
+    return bool(drawn) and parameters[name] is not None
 
 
 def _with_owners(values: Mapping[str, Any], parameters: Parameters, conditions: bool) -> Parameters:

@@ -8,32 +8,50 @@ import time
 from pystematic import rundir
 from pystematic.errors import ExperimentError
 from pystematic.store import Run
+from pystematic.sweep._job_files import JobFiles
 from pystematic.sweep._plan import relative_run_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping
+
     from pystematic.sweep._objective import Objective
     from pystematic.sweep._plan import Attempt, Plan
 
-# Runs die with their coordinator; how long that may take.
+# Runs die with their coordinator; how long that may take. On another machine they are dead when they are silent.
 DYING_S = 10.0
+DYING_ELSEWHERE_S = 130.0
 _PERIOD_S = 0.1
 
 
-def recover(plan: Plan, experiment: str, objective: Objective | None) -> None:
+def recover(
+    plan: Plan, experiment: str, objective: Objective | None, adopted: Container[int], say: Callable[[str], None]
+) -> None:
     """Write into the plan how the runs have ended of which it says only that they were started.
+
+    Args:
+        plan: claimed.
+        experiment: full name.
+        objective: judges runs, or None.
+        adopted: the numbers of starts that an executor has taken over.
+        say: tells the user what is waited for.
 
     Raises:
         ExperimentError: one of them is still alive.
         RunDirectoryError: the plan cannot be written.
     """
-    open_ones = [one for attempts in plan.state.attempts.values() for one in attempts if one.status is None]
+    attempts = [one for attempts in plan.state.attempts.values() for one in attempts]
+    open_ones = [one for one in attempts if one.status is None and one.number not in adopted]
     if not open_ones:
         return
+    jobs = {one.number: job for one in open_ones if (job := JobFiles(plan.dir.job_dir(one.number))).exists}
+    for one in open_ones:
+        if one.number in jobs:
+            _ask_job(plan, one, jobs)
     unknown = {one.key: one for one in open_ones if one.run_dir is None}
     if unknown:
         _find_directories(plan, experiment, unknown)
-    _wait_until_dead(plan, open_ones)
+    _wait_until_dead(plan, open_ones, jobs, say)
     lines: list[dict[str, object]] = []
     for attempt in open_ones:
         if attempt.run_dir is None:  # its process died before it had a directory
@@ -52,6 +70,7 @@ def recover(plan: Plan, experiment: str, objective: Objective | None) -> None:
                 "error": error.get("type") if isinstance(error, dict) else None,
                 "objective": value,
                 "metric": None if objective is None else objective.text,
+                "code": run.document.get("code"),
                 "at": time.time(),
             }
         )
@@ -85,19 +104,45 @@ def _find_directories(plan: Plan, experiment: str, unknown: dict[str, Attempt]) 
             attempt.run_dir = relative
 
 
-def _wait_until_dead(plan: Plan, attempts: list[Attempt]) -> None:
-    deadline = time.monotonic() + DYING_S
+def _ask_job(plan: Plan, attempt: Attempt, jobs: dict[int, JobFiles]) -> None:
+    """Keep a job from beginning; of one that has begun, take what it has told."""
+    job = jobs[attempt.number]
+    if job.take_back():
+        del jobs[attempt.number]
+    for event in job.read_events():
+        if event.run_dir is not None:
+            attempt.run_dir = relative_run_dir(event.run_dir, plan.dir.output_dir)
+        if event.kind == "ended":
+            jobs.pop(attempt.number, None)
+
+
+def _wait_until_dead(
+    plan: Plan, attempts: list[Attempt], jobs: Mapping[int, JobFiles], say: Callable[[str], None]
+) -> None:
+    began = time.monotonic()
+    was_said = False
     while True:
-        alive = [
-            one.run_dir
-            for one in attempts
-            if one.run_dir is not None and Run(os.path.join(plan.dir.output_dir, one.run_dir)).status == "running"
-        ]
+        alive = [_name_of(one) for one in attempts if _is_alive(plan, one, jobs.get(one.number))]
         if not alive:
             return
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - began
+        if jobs and waited_s > DYING_S and not was_said:
+            was_said = True
+            say(f"waiting until runs on other machines are silent, up to {DYING_ELSEWHERE_S:.0f} s ...")
+        if waited_s > (DYING_ELSEWHERE_S if jobs else DYING_S):
             raise ExperimentError(
                 f"runs of the sweep '{plan.name}' are still alive, though their coordinator is gone: "
-                f"{', '.join(alive)}. End them first."
+                f"{', '.join(alive)}. End them first{', or give the same --on as before' if jobs else ''}."
             )
         time.sleep(_PERIOD_S)
+
+
+def _is_alive(plan: Plan, attempt: Attempt, job: JobFiles | None) -> bool:
+    if job is not None and job.is_alive:
+        return True
+    path = attempt.run_dir
+    return path is not None and Run(os.path.join(plan.dir.output_dir, path)).status == "running"
+
+
+def _name_of(attempt: Attempt) -> str:
+    return attempt.run_dir or f"start {attempt.number}"

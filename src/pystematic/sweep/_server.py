@@ -105,9 +105,10 @@ class Server(abc.ABC):
         channel: to the coordinator.
         coordinator: its pid.
         devices: that runs may lease.
+        jobs: how many runs there are at once.
     """
 
-    def __init__(self, channel: Channel, coordinator: int, devices: Devices) -> None:
+    def __init__(self, channel: Channel, coordinator: int, devices: Devices, jobs: int) -> None:
         self._channel = channel
         self._coordinator = coordinator
         self._devices = devices
@@ -115,10 +116,12 @@ class Server(abc.ABC):
         self._leaving: list[Process] = []  # ended, but something that they have started is still there
         self._waiting: list[Task] = []  # for devices
         self._wakeup_read, self._wakeup_write = os.pipe()
+        self.jobs = jobs
+        self._cores = Cores(jobs)
 
     @abc.abstractmethod
-    def launch(self, task: Task, leases: Sequence[Lease]) -> Process:
-        """Start a run.
+    def launch(self, task: Task, leases: Sequence[Lease], threads: int) -> Process:
+        """Start a run that computes with so many threads.
 
         Raises:
             OSError: there can be no further process.
@@ -195,9 +198,12 @@ class Server(abc.ABC):
                 self._channel.send(("ended", task.number, None, None, text, False))
 
     def _start(self, task: Task, leases: Sequence[Lease]) -> None:
+        threads = task.threads or share_of_cores(self.jobs)
         try:
-            process = self.launch(task, leases)
+            process = self.launch(task, leases, threads)
+            _bind(process.pid, self._cores.take(task.number, threads))
         except BaseException:
+            self._cores.give_back(task.number)
             for lease in leases:
                 lease.release()
             raise
@@ -302,6 +308,7 @@ class Server(abc.ABC):
             process.reason = "oom" if is_oom else "killed"
         tail = process.read_tail()
         process.close()
+        self._cores.give_back(process.task.number)
         uuids = [lease.uuid for lease in process.leases]
         if not process.is_asked:
             for uuid in self._devices.note_outcome(uuids, status != 0):
@@ -328,6 +335,16 @@ class Server(abc.ABC):
             time.sleep(KILL_PERIOD_S)
 
 
+def _bind(pid: int, cores: Sequence[int]) -> None:
+    """Let a process that has just begun, and what it starts, run on these cores only; on all where there are none."""
+    if not cores:
+        return
+    try:
+        os.sched_setaffinity(pid, cores)
+    except OSError:  # it has ended, or the cores were taken from us meanwhile
+        return
+
+
 def _wake_up(number: int, frame: object) -> None:
     """Stand in for a handler, so that the byte in the pipe is written."""
 
@@ -346,6 +363,31 @@ def share_of_cores(jobs: int) -> int:
     """Return how many cores each of ``jobs`` runs has."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // jobs)
+
+
+class Cores:
+    """The cores of this machine, of which each run gets its own as long as there are any.
+
+    Args:
+        jobs: how many runs there are at once; a single one is left alone.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._free = sorted(os.sched_getaffinity(0)) if jobs > 1 and hasattr(os, "sched_getaffinity") else []
+        self._taken: dict[int, list[int]] = {}
+
+    def take(self, number: int, count: int) -> list[int]:
+        """Return cores for a task: ``count`` of them, or none where so many are not free, which means all."""
+        taken, rest = self._free[:count], self._free[count:]
+        if len(taken) < count:
+            return []
+        self._free = rest
+        self._taken[number] = taken
+        return taken
+
+    def give_back(self, number: int) -> None:
+        """Note that a task is over."""
+        self._free = sorted([*self._free, *self._taken.pop(number, [])])
 
 
 def say_crash(error: BaseException) -> None:

@@ -14,9 +14,11 @@ from pystematic.errors import NotFoundError, UsageError
 from pystematic.resolve import Given, Parameters, plain_parameters
 from pystematic.rundir import SweepDir
 from pystematic.store import runs
+from pystematic.sweep._code import EditWatch, find_provenance
 from pystematic.sweep._coordinator import Coordinator, Listener, RunLimits
 from pystematic.sweep._identity import SEED_NAME, key_of, run_key
 from pystematic.sweep._objective import Objective, parse_objective
+from pystematic.sweep._places import make_executor_elsewhere, parse_place, place_of
 from pystematic.sweep._plan import Plan, PlannedPoint, checked_sweep_name, find_plan, point_lines
 from pystematic.sweep._points import PointMaker
 from pystematic.sweep._results import DONE, SweepResult
@@ -42,11 +44,17 @@ if TYPE_CHECKING:
         def full_name(self) -> str: ...
 
         @property
+        def main_function(self) -> Callable[..., Any]: ...
+
+        @property
         def spec(self) -> Spec: ...
 
 
 MOST_WITHOUT_QUESTION = 1000
 DEFAULT_TRIALS = 20
+# How long is waited for git, to say which runs other code has made.
+PROVENANCE_LIMIT_S = 2.0
+REPEATS = ("changed",)
 RETRY_CLASSES = ("all", "failed", "lost", "oom", "timeout")
 
 
@@ -54,7 +62,9 @@ RETRY_CLASSES = ("all", "failed", "lost", "oom", "timeout")
 class SweepOptions:
     """What is asked of a sweep beside its space; the names are those of the command line.
 
-    ``again`` names the runs that are to be run once more, ``add`` says that the points are added to the sweep ``name``.
+    ``again`` names the runs that are to be run once more, ``repeat`` those of them that are done (``changed``: by other
+    code), ``add`` says that the points are added to the sweep ``name``.
+    ``on`` is where runs are made, by the parameter of this name when None.
     """
 
     name: str | None = None
@@ -67,7 +77,9 @@ class SweepOptions:
     reuse: bool = False
     yes: bool = False
     again: str | None = None
+    repeat: str | None = None
     add: bool = False
+    on: str | None = None
     limits: RunLimits = RunLimits()
 
 
@@ -107,7 +119,9 @@ class Session:
         self._own_seed = any(axis.name == SEED_NAME for axis in self.space.axes)
         self._check_options()
         self.objective = self._find_objective()
-        self.output_dir = self._find_output_dir()
+        settings = self._find_settings("output_dir", "on")
+        self.output_dir = str(settings.get("output_dir") or "output")
+        self.place = parse_place(options.on) if options.on else place_of(settings)
         self._space_plain = _plain_space(experiment.spec, self.space)
         self._space_key = key_of(
             {
@@ -173,12 +187,13 @@ class Session:
             )
         return None
 
-    def _find_output_dir(self) -> str:
+    def _find_settings(self, *names: str) -> Parameters:
+        """Resolve parameters that all runs have in common, whatever else is wrong."""
         first = next(self.space.grid()) if self.space.count != 0 else {}
         given = dict(self.space.settings)
         given.update({name: Given("sweep", plain=value, exact=True) for name, value in first.items()})
-        resolution = self._resolve({name: one for name, one in given.items() if name == "output_dir"})
-        return str(resolution.parameters.get("output_dir") or "output")
+        resolution = self._resolve({name: one for name, one in given.items() if name in names})
+        return resolution.parameters
 
     def _find_plan(self) -> Plan:
         name = self.options.name
@@ -285,6 +300,31 @@ class Session:
 
     # -- running -------------------------------------------------------------------------------------------------
 
+    def make_executor(self, jobs: int | None) -> Executor:
+        """Return what makes the runs, where it was asked for.
+
+        Args:
+            jobs: how many at once; None: one on this machine, as many as is usual elsewhere.
+
+        Raises:
+            ExperimentError: runs cannot be made there.
+            UsageError: there is no such profile.
+        """
+        limits = self.options.limits
+        if self.place.is_local:
+            from pystematic.sweep._local import make_local_executor  # processes: only where something is run
+
+            return make_local_executor(self.experiment, jobs=1 if jobs is None else jobs, gpus=limits.gpus)
+        return make_executor_elsewhere(
+            self.experiment,
+            self.place,
+            jobs=jobs,
+            limits=limits,
+            folder=self.plan.dir.path,
+            label=f"pystematic-{self.plan.name}",
+            output_dir=self.output_dir,
+        )
+
     def run(self, make_executor: Callable[[], Executor], listener: Listener) -> int:
         """Run what is to be run; return the exit code.
 
@@ -313,6 +353,8 @@ class Session:
                 sampler=sampler,
                 trials=self._trials,
                 watch=self._make_watch(),
+                edits=EditWatch(self.experiment),
+                on_recovered=lambda: self._choose_again(listener),
                 typed={point.key: values for point, values in self.new_points},
             )
             return coordinator.run()
@@ -351,8 +393,6 @@ class Session:
         lines.append(self._session_line())
         lines += point_lines(point for point, _ in self.new_points if point.key not in state.points)
         self.plan.write(*lines, fsync=True)
-        if self.options.again is not None:
-            self.plan.write({"kind": "again", "runs": self._runs_again(self.options.again)})
         if self.options.reuse:
             self._reuse()
 
@@ -395,7 +435,9 @@ class Session:
         found: list[list[Any]] = []
         for slot, attempts in self.plan.state.attempts.items():
             newest = attempts[-1]
-            status = newest.status or "lost"
+            status = newest.status
+            if status is None:  # it still runs, in the queue of a cluster
+                continue
             fits = {
                 "all": status not in DONE,
                 "failed": status == "failed",
@@ -406,6 +448,29 @@ class Session:
             if fits[which]:
                 found.append(list(slot))
         return found
+
+    def _choose_again(self, listener: Listener) -> None:
+        """Have runs made again that have ended; what has ended is known only now."""
+        if self.options.again is not None:
+            self.plan.write({"kind": "again", "runs": self._runs_again(self.options.again)})
+        self._find_changed(listener)
+
+    def _find_changed(self, listener: Listener) -> None:
+        """Count the runs that other code has made, or have them run again."""
+        newest = {slot: attempts[-1] for slot, attempts in self.plan.state.attempts.items()}
+        done = {slot: one.code for slot, one in newest.items() if one.status in DONE and one.code is not None}
+        found = find_provenance(self.experiment, self.output_dir, PROVENANCE_LIMIT_S) if done else None
+        if found is None or found.code is None:
+            return
+        changed = [list(slot) for slot, code in done.items() if code != found.code]
+        if not changed:
+            return
+        runs = "1 finished run was" if len(changed) == 1 else f"{len(changed)} finished runs were"
+        if self.options.repeat == "changed":
+            self.plan.write({"kind": "again", "runs": changed})
+            listener.note(f"{runs} made by other code, to be run again.")
+        else:
+            listener.note(f"{runs} made by other code; --repeat changed runs them again.")
 
     def _reuse(self) -> None:
         """Take completed runs from outside the sweep for those of the plan that they are equal to."""
@@ -430,6 +495,7 @@ class Session:
             path = os.path.relpath(run.path, self.output_dir).replace(os.sep, "/")
             begin = {"kind": "start", "number": number, "key": key, "point": slot[0], "seed": slot[1], "resume": None}
             end = {"kind": "end", "number": number, "run_dir": path, "status": "completed", "objective": value}
+            end["code"] = run.document.get("code")
             metric = None if self.objective is None else self.objective.text
             lines += [begin, {**end, "metric": metric, "reused": True}]
             number += 1

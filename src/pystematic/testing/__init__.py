@@ -1,4 +1,4 @@
-"""For tests: cases that an author's backend, executor or strategy must pass, and functions run in several processes."""
+"""For tests: cases that a backend, executor, sampler or strategy must pass, and functions run in several processes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ if TYPE_CHECKING:
     from ._backends import BackendCases
     from ._executors import ExecutorCases
     from ._ranks import run_on_ranks
+    from ._samplers import SamplerCases
     from ._strategies import StrategyCases
 
-__all__ = ["BackendCases", "ExecutorCases", "StrategyCases", "run_on_ranks"]
+__all__ = ["BackendCases", "ExecutorCases", "SamplerCases", "StrategyCases", "run_on_ranks"]
 
 # Loaded one by one: who tests a backend has no need of what a strategy needs.
 _HOMES = {
     "BackendCases": "_backends",
     "ExecutorCases": "_executors",
+    "SamplerCases": "_samplers",
     "StrategyCases": "_strategies",
     "run_on_ranks": "_ranks",
 }

@@ -29,6 +29,7 @@ class ExecutorCases(abc.ABC):
     def setup_method(self) -> None:
         """Begin a test."""
         self._made: list[Executor] = []
+        self._early: list[Event] = []  # that came while the test waited for something else
         self._folder = pathlib.Path.cwd()
 
     def teardown_method(self) -> None:
@@ -54,7 +55,9 @@ class ExecutorCases(abc.ABC):
         return Task(number, "case", values, {"action": "sweep"}, "sweep test", f"key-{number}", **more)
 
     def _events(self, executor: Executor, until: Callable[[list[Event]], bool]) -> list[Event]:
-        found: list[Event] = []
+        found, self._early = self._early, []
+        if until(found):
+            return found
         for _ in _moments():
             found += executor.wait(0.1)
             if until(found):
@@ -71,7 +74,8 @@ class ExecutorCases(abc.ABC):
         for _ in _moments():
             if path.exists():
                 return path.read_text()
-            time.sleep(0.01)
+            for executor in self._made:
+                self._early += executor.wait(0.01)
         raise AssertionError(f"no file {name} in {LIMIT_S} s")
 
     @staticmethod
