@@ -1,6 +1,6 @@
 // Small parts that all views share.
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Problem } from "../api/schema";
 import { isDark, markOf, type Mark } from "../state/marks";
 
@@ -128,7 +128,8 @@ export function Toggle(props: { label: string; checked: boolean; set: (on: boole
 export function Popover(props: { label: ComponentChildren; name: string; children: (close: () => void) => ComponentChildren }) {
   const [open, setOpen] = useState(false);
   const root = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  // Before it is painted: the Escape that follows what is seen must find it open.
+  useLayoutEffect(() => {
     if (!open) return;
     const outside = (event: Event): void => {
       if (!root.current?.contains(event.target as Node)) setOpen(false);
@@ -163,7 +164,7 @@ export function Popover(props: { label: ComponentChildren; name: string; childre
 /** A dialog of the browser itself, which keeps the focus inside. */
 export function Dialog(props: { title: string; close: () => void; children: ComponentChildren; class?: string }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     dialog.current?.showModal();
   }, []);
   return (

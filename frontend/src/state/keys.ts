@@ -1,5 +1,5 @@
 // Keys of the page: views register what theirs do, the help lists what is registered.
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export interface KeyBinding {
   keys: string;
@@ -21,7 +21,7 @@ export function bindings(): KeyBinding[] {
 export function useKeys(keys: KeyBinding[]): void {
   const layer = useRef<KeyBinding[]>(keys);
   layer.current = keys;
-  useEffect(() => {
+  useLayoutEffect(() => {
     layers.push(layer);
     return () => {
       layers.splice(layers.indexOf(layer), 1);
