@@ -21,14 +21,14 @@ from pystematic.testing import ExecutorCases
 from tests.builders import run_python, wait_until, write_program
 from tests.process.clusters import alone, needs_ray, needs_slurm, needs_submitit
 
-LIMIT_S = 60
+LIMIT_S = 120
 
 Begin = Callable[..., "subprocess.Popen[str]"]
 FAILING = (7, 14)
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="signals and process groups as Linux has them"),
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
 ]
 on_slurm = [needs_slurm, needs_submitit, pytest.mark.xdist_group("slurm")]
 SLURM = [pytest.param("slurm", marks=on_slurm)]
@@ -104,6 +104,11 @@ def executor_at(place: Place, experiment: Any, jobs: int) -> Executor:
 @pytest.mark.usefixtures("slurm")
 class TestSlurm(ExecutorCases):
     pytestmark = on_slurm
+
+    @pytest.fixture(autouse=True)
+    def _alone(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+        with alone(tmp_path_factory.getbasetemp().parent):
+            yield
 
     def make_executor(self, experiment: Any, jobs: int) -> Executor:
         return executor_at(Place("slurm"), experiment, jobs)
