@@ -33,6 +33,7 @@ TARGETS = {
     "many": (6.0, f"s for {MANY} runs"),
     "marginal": (0.020, "s for each further run"),
     "memory": (50.0, "MB for each further run at once (PSS)"),
+    "resume": (0.5, "s for the command again when all of its 1,000 points are done, without torch"),
 }
 
 # What each run does, whoever starts it: `done` shows that it was made.
@@ -274,6 +275,29 @@ def measure_memory(jobs: int) -> float:
                 process.send_signal(signal.SIGKILL)
 
 
+def measure_resume(points: int = 1000) -> float:
+    """Return how many seconds the command of a sweep takes when it finds that all of its points are done."""
+    contender = CONTENDERS[0]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = [*make_command(contender, folder, points), "--yes"]
+        command.insert(command.index("train"), command.pop())
+        program = folder / "program.py"
+        program.write_text(program.read_text().replace("import torch\n", "").replace("    torch.zeros(2).sum()\n", ""))
+        took = []
+        for _ in range(4):  # the first one makes the runs
+            began = time.perf_counter()
+            subprocess.run(command, cwd=folder, env=environment(""), capture_output=True, check=True, timeout=LIMIT_S)
+            took.append(time.perf_counter() - began)
+            made = len(list((folder / "done").iterdir()))
+            if made != points:
+                raise SystemExit(f"{made} runs instead of {points}")
+            shutil.rmtree(folder / "done")  # what is made once more is seen
+            (folder / "done").mkdir()
+            points = 0
+        return statistics.median(took[1:])
+
+
 def main() -> int:
     """Measure, print a table, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -316,6 +340,7 @@ def check(middle: dict[tuple[str, int], float]) -> int:
     if (ours[1], FEW) in middle:
         found["ratio"] = found["few"] / middle[ours[1], FEW]
     found["memory"] = (measure_memory(MORE_AT_ONCE) - measure_memory(SOME_AT_ONCE)) / (MORE_AT_ONCE - SOME_AT_ONCE)
+    found["resume"] = measure_resume()
     missed = 0
     for name, value in found.items():
         limit, words = TARGETS[name]
