@@ -44,6 +44,13 @@ def test_a_run_is_judged_once_at_a_rung() -> None:
     assert stopper.is_hopeless("a", curve(0.5, 0.5, 0.5), [curve(0.1, 0.1, 0.1), curve(0.2, 0.2, 0.2)])
 
 
+def test_runs_that_record_at_other_steps_bring_no_rungs_of_their_own() -> None:
+    # As with twelve sizes of batches: together they have recorded for the ninth time at step 14.
+    others = [Curve((every, 2.0 * every, 3.0 * every), (0.5, 0.5, 0.5)) for every in range(6, 18)]
+    assert not AshaStopper().is_hopeless("a", Curve((6, 12, 18), (0.1, 0.9, 0.1)), others)
+    assert AshaStopper().is_hopeless("a", Curve((6, 12, 18), (0.1, 0.1, 0.9)), others)
+
+
 def test_a_run_that_has_not_come_to_a_rung_is_compared_with_nobody() -> None:
     stopper = AshaStopper()
     others = [curve(0.3, 0.2, 0.1)] * 3

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import bisect
+import itertools
 import os
 import statistics
 import time
@@ -84,9 +85,10 @@ class MedianStopper(Stopper):
 class AshaStopper(Stopper):
     """Asynchronous successive halving: at each rung only the best third goes on.
 
-    Li et al., "A System for Massively Parallel Hyperparameter Tuning", 2020. Rungs are the 1st, 3rd, 9th, 27th ...
-    step at which any run has recorded the metric. A run that comes to a rung is compared once, with all that have come
-    there before it.
+    Li et al., "A System for Massively Parallel Hyperparameter Tuning", 2020. Rungs are where a run that records the
+    metric as early and as often as any has recorded it for the 1st, 3rd, 9th, 27th ... time. Not where the runs
+    together have: those of other batch sizes have other steps, and each would bring rungs of its own. A run that comes
+    to a rung is compared once, with all that have come there before it.
     """
 
     def __init__(self, *, factor: int = 3) -> None:
@@ -94,17 +96,14 @@ class AshaStopper(Stopper):
         self._passed: dict[str, float] = {}  # by run the step of the highest rung that it has passed
 
     def is_hopeless(self, run: str, curve: Curve, others: Sequence[Curve]) -> bool:
-        grid = sorted({step for one in (curve, *others) for step in one.steps})
-        index = 1
-        while index <= len(grid):
-            step = grid[index - 1]
-            if not curve.reaches(step):
-                return False
+        first, period = _earliest(one.steps for one in (curve, *others) if one.steps)
+        times = 1
+        while curve.reaches(step := first + (times - 1) * period):
             if step > self._passed.get(run, float("-inf")):
                 if self._loses(curve, others, step):
                     return True
                 self._passed[run] = step
-            index *= self._factor
+            times *= self._factor
         return False
 
     def _loses(self, curve: Curve, others: Sequence[Curve], step: float) -> bool:
@@ -114,6 +113,15 @@ class AshaStopper(Stopper):
             return False  # too few to have a best third
         kept = (len(losses) + 1) // self._factor
         return bisect.bisect_left(losses, own) >= kept
+
+
+def _earliest(grids: Iterable[tuple[float, ...]]) -> tuple[float, float]:
+    """Return the first step of all, and the smallest number of steps from one to the next of the same run."""
+    firsts, periods = [], []
+    for steps in grids:
+        firsts.append(steps[0])
+        periods += [later - earlier for earlier, later in itertools.pairwise(steps)]
+    return min(firsts), min(periods, default=max(1.0, min(firsts)))
 
 
 STOPPERS: dict[str, Callable[[], Stopper]] = {"median": MedianStopper, "asha": AshaStopper}
