@@ -226,3 +226,21 @@ def test_what_a_process_has_left_in_its_group_dies_with_it() -> None:
     os.close(write)
     assert os.read(read, 1) == b""  # the child held the other end
     os.close(read)
+
+
+def test_an_interrupt_while_a_process_is_let_go_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = start(lambda rank, end: rank)
+    close = os.close
+    pending = {process.to_fd for process in group.processes}
+
+    def close_and_interrupt(fd: int) -> None:
+        close(fd)
+        if fd in pending:
+            pending.clear()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "close", close_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        group.wait()
+    assert not pending
+    assert all(process.has_ended for process in group.processes)

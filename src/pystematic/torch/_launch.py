@@ -119,8 +119,9 @@ class RankProcess:
         """Let the process go, now that nobody needs it any more."""
         if self.to_fd >= 0:
             self.send(RELEASE)
-            os.close(self.to_fd)
-            self.to_fd = -1
+            # Forgotten first: Ctrl-C may come between any two of these lines, and all is tidied up once more then.
+            fd, self.to_fd = self.to_fd, -1
+            os.close(fd)
 
     def wait(self) -> None:
         """Wait for the end of a killed process."""
@@ -156,7 +157,9 @@ class RankProcess:
         else:
             self.exit_code = 0 if self.report is not None and self.report.kind == "done" else 1
         self.ended_at = time.time()
-        os.close(self.from_fd)
+        fd, self.from_fd = self.from_fd, -1
+        if fd >= 0:
+            os.close(fd)
         self.release()
         try:
             os.killpg(self.pid, signal.SIGKILL)  # what it has left behind in its group
