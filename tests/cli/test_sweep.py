@@ -62,6 +62,39 @@ def test_all_problems_are_told_at_once(capsys: Capsys) -> None:
     )
 
 
+def test_parameters_advance_together_by_zip(capsys: Capsys) -> None:
+    define()
+    words = ("--dry-run=json", "--name", "s", "train", "--lr", "0.1,0.2", "--layers", "3,4")
+    ended = program(capsys, "sweep", "--zip", "lr,layers", *words)
+    assert json.loads(ended.out)["points"] == [{"lr": 0.1, "layers": 3}, {"lr": 0.2, "layers": 4}]
+
+
+def test_a_misspelt_option_is_told_though_its_value_stands_where_the_experiment_should(capsys: Capsys) -> None:
+    define()
+    ended = program(capsys, "sweep", "--jbos", "2", "train")
+    assert (ended.code, ended.err.splitlines()[0]) == (
+        2,
+        "python prog.py sweep: error: there is no option --jbos. Did you mean --jobs?",
+    )
+
+
+def test_numbers_that_are_too_small_are_refused_before_anything_is_run(capsys: Capsys, working_dir: Path) -> None:
+    define()
+    words = ("--seeds", "0", "--threads", "0", "--gpus", "-1", "--retries", "-1", "--timeout", "0", "train")
+    ended = program(capsys, "sweep", *words)
+    assert (ended.code, ended.err.splitlines()[1:-1]) == (
+        2,
+        [
+            "  --seeds 0: give at least 1.",
+            "  --threads 0: give at least 1.",
+            "  --gpus -1: give at least 0.",
+            "  --retries -1: give at least 0.",
+            "  --timeout 0: give more than 0 seconds.",
+        ],
+    )
+    assert list(working_dir.iterdir()) == []
+
+
 def test_a_misspelt_experiment_is_refused(capsys: Capsys) -> None:
     define()
     assert "there is no experiment 'tran'. Did you mean 'train'?" in program(capsys, "sweep", "tran").err
@@ -125,6 +158,24 @@ def test_an_unknown_sweep_is_refused_with_the_nearest_name(capsys: Capsys) -> No
     assert (ended.code, ended.err.splitlines()[0]) == (
         2,
         "pystematic sweep: error: there is no sweep 'frist' in './output'. Did you mean 'first'?",
+    )
+
+
+def test_a_folder_that_is_not_there_is_none_without_sweeps(capsys: Capsys) -> None:
+    for words in (["ls"], ["show", "first"]):
+        ended = pystematic(capsys, "sweep", *words, "--output-dir", "nowhere")
+        assert (ended.code, ended.err.splitlines()[0]) == (
+            2,
+            "pystematic sweep: error: there is no folder 'nowhere' with runs (command line).",
+        )
+
+
+def test_add_without_points_is_refused(capsys: Capsys) -> None:
+    record("first")
+    ended = pystematic(capsys, "sweep", "add", "first")
+    assert (ended.code, ended.err.splitlines()[0]) == (
+        2,
+        "pystematic sweep: error: expected: pystematic sweep add NAME PARAMETERS ...",
     )
 
 

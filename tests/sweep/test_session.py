@@ -107,6 +107,13 @@ def test_a_failed_run_makes_the_exit_code_1_until_it_is_retried() -> None:
     assert len(os.listdir("out/train")) == 4  # the failed one is kept
 
 
+def test_a_run_that_has_exited_by_itself_was_not_killed() -> None:
+    """Such as by ``sys.exit(3)``: its record knows of no error."""
+    done = Done("--lr 0.1,0.2", lambda values: Outcome("failed"))
+    attempts = [one for many in done.session.plan.state.attempts.values() for one in many]
+    assert [(one.status, one.error) for one in attempts] == [("failed", "exited")] * 2
+
+
 def test_a_retry_takes_only_its_class() -> None:
     def outcome(values: Mapping[str, Any]) -> Outcome:
         kinds = {0.1: "oom", 0.2: "ValueError", 0.3: "timeout"}

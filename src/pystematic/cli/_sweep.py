@@ -37,7 +37,10 @@ def size(text: str) -> int:
     units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     bare = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = bare[-1:] if bare[-1:] in "KMGT" else ""
-    number = float(bare.removesuffix(unit))
+    try:
+        number = float(bare.removesuffix(unit))
+    except ValueError:
+        number = 0.0
     if not 0 < number < 2**60:
         raise ValueError("expected a size such as 500M or 8G")
     return int(number * units[unit])
@@ -131,10 +134,10 @@ class _Command:
         tokens = [token for token in tokens if isinstance(token, Word) or token.name not in ("-h", "--help")]
         reader = OptionReader()
         position = reader.read(tokens, self._spec, greedy=False, stop_at_word=True)
-        node, position = self._find(tokens, position)
         if wants_help:
             print_text(_help(self._spec, self._prog))
             return 0
+        node, position = self._find(tokens, position, reader.problems)
         if node is None:
             raise UsageError(
                 [*reader.problems, f"the name of an experiment is missing.{experiments_there(self._root)}"]
@@ -148,7 +151,9 @@ class _Command:
         is_dry = bool(options.get("dry_run"))
         if values.given.pop("dry_run", None) is not None:
             is_dry = True
-        space = _read_space(node, values, options, problems)
+        # By their uses: as values of one list, the commas would be gone that say what belongs together.
+        zipped = [text for use in reader.uses.get("zip", ()) for text, _ in use]
+        space = _read_space(node, values, options, zipped, problems)
         session = _make_session(
             node, space, options, self._recorded_words(node), lambda given: self._resolve_for(node, given)
         )
@@ -157,7 +162,7 @@ class _Command:
             return 0
         return _run(session, options)
 
-    def _find(self, tokens: Sequence[Option | Word], position: int) -> tuple[Node | None, int]:
+    def _find(self, tokens: Sequence[Option | Word], position: int, problems: Sequence[str]) -> tuple[Node | None, int]:
         node = self._root
         if node.members is None:  # the command line of one experiment: its name may stand there
             token = tokens[position] if position < len(tokens) else None
@@ -167,9 +172,8 @@ class _Command:
                 return None, position
             token = tokens[position]
             if not isinstance(token, Word) or token.text not in node.members:
-                shown = token.text if isinstance(token, Word) else token.name
-                hint = did_you_mean(shown, node.members) or experiments_there(node)
-                raise UsageError(f"there is no experiment {shown!r}.{hint}")
+                # A word behind an option that is not known is most likely its value.
+                raise UsageError(list(problems) or [_no_experiment(node, token)])
             node = node.members[token.text]
             position += 1
         return node, position
@@ -184,14 +188,21 @@ class _Command:
         return self._words if mask_known_shapes(self._words) == self._words else None
 
 
-def _read_space(node: Node, values: OptionReader, options: Parameters, problems: Sequence[str]) -> Space:
+def _no_experiment(node: Node, token: Option | Word) -> str:
+    shown = token.text if isinstance(token, Word) else token.name
+    return f"there is no experiment {shown!r}.{did_you_mean(shown, node.members or ()) or experiments_there(node)}"
+
+
+def _read_space(
+    node: Node, values: OptionReader, options: Parameters, zipped: Sequence[str], problems: Sequence[str]
+) -> Space:
     reader = SpaceReader(node.spec, problems)
     if options.get("points"):
         reader.add_points(str(options["points"]))
     reader.add_words(values.given, values.uses)
     if options.get("space"):
         reader.add_file(str(options["space"]))
-    return reader.finish(reader.zip(options.get("zip") or ()))
+    return reader.finish(reader.zip(zipped))
 
 
 def _make_session(

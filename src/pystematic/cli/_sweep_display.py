@@ -36,8 +36,9 @@ class LineDisplay(Listener):
         self._coordinator: Coordinator | None = None
         self._best: tuple[float, str] | None = None
         self._counts: dict[str, int] = {}
-        varying = set(session.space.varying)
-        self._varying = [axis.name for axis in session.space.axes if axis.name in varying]
+        # What is added differs from the points that are there, if in one value only.
+        varying = None if session.options.add else set(session.space.varying)
+        self._varying = [axis.name for axis in session.space.axes if varying is None or axis.name in varying]
         self._secret = {parameter.name for parameter in session.experiment.spec.parameters if parameter.secret}
 
     def begin(self, coordinator: Coordinator) -> None:

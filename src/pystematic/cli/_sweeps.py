@@ -9,7 +9,7 @@ import sys
 from pystematic._words import did_you_mean
 from pystematic.cli._help import hanging, options_help, page_width, wrap
 from pystematic.cli._output import print_records, print_text
-from pystematic.cli._records import local_time, table_width
+from pystematic.cli._records import folder_of, local_time, table_width
 from pystematic.cli._sweep_table import print_result
 from pystematic.declare import Choice, FilePath, Parameter, ParameterSet, Spec
 from pystematic.errors import NotFoundError, UsageError
@@ -68,11 +68,12 @@ def _spec(word: str) -> Spec:
 
 def _do(word: str, words: list[str]) -> int:
     spec = _spec(word)
-    if word == "add" and words and not words[0].startswith("-"):
-        return _add(words[0], words[1:])
     tokens = tokenize(words)
     positionals, text = _WORDS[word]
-    if any(getattr(token, "name", None) in ("-h", "--help") for token in tokens):
+    wants_help = any(getattr(token, "name", None) in ("-h", "--help") for token in tokens)
+    if word == "add" and len(words) > 1 and not words[0].startswith("-") and not wants_help:
+        return _add(words[0], words[1:])
+    if wants_help:
         width = page_width()
         lines = [
             f"Usage: pystematic sweep {word} {positionals} [OPTIONS]".replace("  ", " "),
@@ -87,12 +88,13 @@ def _do(word: str, words: list[str]) -> int:
     reader.read(tokens, spec, greedy=False)
     names = [one.text for one in reader.words]
     problems = list(reader.problems)
-    if len(names) != (1 if positionals else 0):
+    if word == "add" or len(names) != (1 if positionals else 0):
         problems.append(f"expected: pystematic sweep {word} {positionals}".rstrip())
     resolution = resolve(spec, reader.given, problems=problems, lenient=True)
     if resolution.problems:
         raise UsageError(resolution.problems)
     options = resolution.parameters
+    folder_of(options)  # one that is not there is a mistake, not a folder without sweeps
     if word == "ls":
         return _list(options)
     plan = _find(names[0] if names else "", str(options["output_dir"]))

@@ -83,6 +83,27 @@ class SweepOptions:
     limits: RunLimits = RunLimits()
 
 
+def _too_small(options: SweepOptions) -> list[str]:
+    """Return what is wrong with the options that count something."""
+    limits = options.limits
+    least = {"seeds": 1, "trials": 1, "threads": 1, "gpus": 0, "retries": 0}
+    given = {
+        "seeds": options.seeds,
+        "trials": options.trials,
+        "threads": limits.threads,
+        "gpus": limits.gpus,
+        "retries": limits.retries,
+    }
+    problems = [
+        f"--{name} {value}: give at least {least[name]}."
+        for name, value in given.items()
+        if value is not None and value < least[name]
+    ]
+    if limits.timeout_s is not None and limits.timeout_s <= 0:
+        problems.append(f"--timeout {limits.timeout_s:g}: give more than 0 seconds.")
+    return problems
+
+
 class Session:
     """One call of a sweep. Making it checks everything that can be checked before the first run.
 
@@ -161,10 +182,7 @@ class Session:
             )
         if options.search is None and (options.trials is not None or options.search_seed is not None):
             problems.append("--trials and --search-seed belong to --search.")
-        if options.seeds is not None and options.seeds < 1:
-            problems.append(f"--seeds {options.seeds}: give at least 1.")
-        if options.trials is not None and options.trials < 1:
-            problems.append(f"--trials {options.trials}: give at least 1.")
+        problems += _too_small(options)
         if options.seeds is not None and self._own_seed:
             problems.append("--random-seed has several values, and --seeds is given. Give one of them.")
         count = self.space.count
