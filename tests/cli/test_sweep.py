@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 import pystematic as ps
 from pystematic.cli._completion import candidates
+from pystematic.cli._sweep_display import LineDisplay
+from pystematic.rundir import parse_yaml
 from tests.builders import run_python, write_program
 from tests.cli.builders import program, pystematic
 from tests.sweep.builders import Notes, Outcome, RecordingExecutor, Target, session_of
@@ -46,6 +49,22 @@ def test_a_dry_run_may_be_json(capsys: Capsys) -> None:
     define()
     ended = program(capsys, "sweep", "--dry-run=json", "--name", "s", "train", "--lr", "0.1,0.2")
     assert json.loads(ended.out) == {"name": "s", "points": [{"lr": 0.1}, {"lr": 0.2}], "runs": 2}
+
+
+@pytest.mark.parametrize("form", ["--dry-run=yaml", "--dry-run=json"])
+def test_a_dry_run_of_a_planned_sweep_shows_its_points_too(capsys: Capsys, form: str) -> None:
+    record("first")
+    words = ("--name", "first", "--seeds", "2", "train", "--lr", "0.1,0.2", form)  # its place makes no difference
+    ended = program(capsys, "sweep", *words)
+    shown, _ = parse_yaml(ended.out)
+    assert shown == {"name": "first", "points": [{"lr": 0.1}, {"lr": 0.2}], "runs": 4}
+
+
+def test_a_dry_run_in_an_unknown_form_is_refused(capsys: Capsys) -> None:
+    define()
+    ended = program(capsys, "sweep", "train", "--lr", "0.1,0.2", "--dry-run=toml")
+    assert ended.code == 2
+    assert "--dry-run, from the command line: 'toml'" in ended.err
 
 
 def test_all_problems_are_told_at_once(capsys: Capsys) -> None:
@@ -144,6 +163,19 @@ def test_sweeps_are_listed_and_shown(capsys: Capsys) -> None:
         ({"lr": 0.2}, pytest.approx(1.7), 2),
     ]
     assert "Best loss:min: 1.6 ± 0.71 (n=2)  lr=0.1" in pystematic(capsys, "sweep", "show", "first").out
+
+
+def test_only_what_beats_all_earlier_runs_is_called_the_best(capsys: Capsys) -> None:
+    record("first")
+
+    def add(value: float) -> str:
+        session = session_of(Target(define().spec), f"--lr {value}", "output", name="first", add=True)
+        executor = RecordingExecutor("output", lambda values: Outcome(loss=values["lr"] + 3 - values["random_seed"]))
+        session.run(lambda: executor, LineDisplay(session, sys.stderr))
+        return capsys.readouterr().err
+
+    assert "best " not in add(0.15)
+    assert "best       lr=0.05 seed=2  loss 1.05\n" in add(0.05)
 
 
 def test_best_of_a_sweep_is_judged_as_the_sweep_is(capsys: Capsys) -> None:

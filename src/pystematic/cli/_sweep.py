@@ -6,7 +6,7 @@ import sys
 
 from pystematic._words import did_you_mean
 from pystematic.cli._help import hanging, options_help, page_width, table, wrap
-from pystematic.cli._output import USAGE_EXIT_CODE, print_json, print_text, print_usage_problems
+from pystematic.cli._output import USAGE_EXIT_CODE, print_json, print_records, print_text, print_usage_problems
 from pystematic.cli._program import experiments_there
 from pystematic.declare import Choice, FilePath, FlagOrChoice, Parameter, ParameterSet, Spec
 from pystematic.errors import Error, UsageError
@@ -147,18 +147,16 @@ class _Command:
         values = OptionReader()
         values.read(tokens[position:], node.spec, greedy=True)
         values.problems += [f"{word.text!r} belongs to no option." for word in values.words]
+        dry_run = options.get("dry_run") or _dry_run_of(values)
         problems = [*resolution.problems, *values.problems]
-        is_dry = bool(options.get("dry_run"))
-        if values.given.pop("dry_run", None) is not None:
-            is_dry = True
         # By their uses: as values of one list, the commas would be gone that say what belongs together.
         zipped = [text for use in reader.uses.get("zip", ()) for text, _ in use]
         space = _read_space(node, values, options, zipped, problems)
         session = _make_session(
             node, space, options, self._recorded_words(node), lambda given: self._resolve_for(node, given)
         )
-        if is_dry:
-            _print_dry_run(session, options)
+        if dry_run:
+            _print_dry_run(session, str(options["output"]) if dry_run == "text" else str(dry_run))
             return 0
         return _run(session, options)
 
@@ -254,18 +252,36 @@ def _run(session: Session, options: Parameters) -> int:
     return code
 
 
-def _print_dry_run(session: Session, options: Parameters) -> None:
-    rows = [("parameter", "values", ""), *session.space.describe()]
-    points = [point.values for point, _ in session.new_points]
-    if "json" in (options["output"], options["dry_run"]):
-        print_json({"name": session.plan.name, "points": points, "runs": session.count * session.seed_count})
-        return
-    lines = [table(rows), "", *describe_size(session)]
-    if points:
-        names = list(dict.fromkeys(name for values in points for name in values))
-        shown = [names, *([_cell(values.get(name)) for name in names] for values in points)]
-        lines += ["", table(shown)]
-    print_text("\n".join(lines))
+def _dry_run_of(values: OptionReader) -> Any:
+    """Take the ``--dry-run`` that stands behind the experiment's name: it means that of the sweep, too."""
+    given = values.given.pop("dry_run", None)
+    if given is None:
+        return None
+    resolution = resolve(Spec(ParameterSet("command 'sweep'")), {"dry_run": given}, lenient=True)
+    values.problems += resolution.problems
+    return resolution.parameters.get("dry_run") or "text"
+
+
+def _print_dry_run(session: Session, form: str) -> None:
+    # Those that are planned already, too: what is shown is the sweep, not what an earlier command has left of it.
+    planned = list(session.plan.state.points.values())
+    points = [point.values for point in (*planned, *(point for point, _ in session.new_points))]
+    names = list(dict.fromkeys(name for values in points for name in values))
+    record = {"name": session.plan.name, "points": points, "runs": session.count * session.seed_count}
+    if form == "json":
+        print_json(record)
+    elif form == "yaml":
+        from pystematic.rundir import format_parameters  # only where it is asked for
+
+        _, _, text = format_parameters(record).partition("\n")  # without the comment, which speaks of a run's
+        print_text(text.removesuffix("\n"))
+    elif form == "csv":
+        print_records("csv", None, points, names)
+    else:
+        lines = [table([("parameter", "values", ""), *session.space.describe()]), "", *describe_size(session)]
+        if points:
+            lines += ["", table([names, *([_cell(values.get(name)) for name in names] for values in points)])]
+        print_text("\n".join(lines))
 
 
 def _cell(plain: object) -> str:
