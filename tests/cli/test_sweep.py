@@ -51,6 +51,15 @@ def test_a_dry_run_may_be_json(capsys: Capsys) -> None:
     assert json.loads(ended.out) == {"name": "s", "points": [{"lr": 0.1}, {"lr": 0.2}], "runs": 2}
 
 
+def test_a_grid_that_needs_a_yes_is_shown_without_it(capsys: Capsys) -> None:
+    define()
+    words = ("--name", "s", "train", "--layers", "1..2000", "--lr", "0..1:n=5000")
+    ended = program(capsys, "sweep", "--dry-run", *words)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.endswith("Sweep s: 10000000 points, 10000000 runs in all.\n\nIts points are listed with --yes.\n")
+    assert "the grid has 10000000 points. If that is meant, say --yes" in program(capsys, "sweep", *words).err
+
+
 @pytest.mark.parametrize("form", ["--dry-run=yaml", "--dry-run=json"])
 def test_a_dry_run_of_a_planned_sweep_shows_its_points_too(capsys: Capsys, form: str) -> None:
     record("first")
@@ -191,6 +200,14 @@ def test_an_unknown_sweep_is_refused_with_the_nearest_name(capsys: Capsys) -> No
         2,
         "pystematic sweep: error: there is no sweep 'frist' in './output'. Did you mean 'first'?",
     )
+
+
+def test_a_plan_that_cannot_be_read_is_told_from_one_that_is_not_there(capsys: Capsys) -> None:
+    record("first")
+    Path("output/sweeps/first/plan.jsonl").write_text("{")
+    ended = pystematic(capsys, "sweep", "show", "first")
+    assert ended.code == 2
+    assert "the plan of the sweep 'first' cannot be read (output/sweeps/first/plan.jsonl)." in ended.err
 
 
 def test_a_folder_that_is_not_there_is_none_without_sweeps(capsys: Capsys) -> None:

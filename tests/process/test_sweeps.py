@@ -103,6 +103,13 @@ def test_a_sweep_and_the_same_command_again(folder: Path) -> None:
         assert run.sources["lr"] == "sweep"
 
 
+def test_a_sweep_without_standard_streams_runs_as_with_them(folder: Path) -> None:
+    command = f"{sys.executable} prog.py sweep --name s train --lr 0.1,0.2 <&- >&- 2>&-"
+    ended = subprocess.run(["/bin/sh", "-c", command], cwd=folder, timeout=PROCESS_LIMIT_S, check=False)
+    assert ended.returncode == 0
+    assert result_of(folder, "s").counts == {"completed": 2}
+
+
 def test_the_runs_are_normal_runs_that_ls_leaves_out(folder: Path) -> None:
     run_python("prog.py", "sweep", "--name", "s", "train", "--lr", "0.1,0.2", cwd=folder)
     listed = run_python("-m", "pystematic", "ls", cwd=folder)

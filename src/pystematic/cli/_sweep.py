@@ -153,7 +153,12 @@ class _Command:
         zipped = [text for use in reader.uses.get("zip", ()) for text, _ in use]
         space = _read_space(node, values, options, zipped, problems)
         session = _make_session(
-            node, space, options, self._recorded_words(node), lambda given: self._resolve_for(node, given)
+            node,
+            space,
+            options,
+            self._recorded_words(node),
+            lambda given: self._resolve_for(node, given),
+            is_dry=bool(dry_run),
         )
         if dry_run:
             _print_dry_run(session, str(options["output"]) if dry_run == "text" else str(dry_run))
@@ -209,6 +214,8 @@ def _make_session(
     options: Parameters,
     words: list[str] | None,
     resolve_point: Callable[[dict[str, Given]], Resolution],
+    *,
+    is_dry: bool,
 ) -> Session:
     limits = RunLimits(
         timeout_s=options["timeout"],
@@ -233,6 +240,7 @@ def _make_session(
         repeat=options["repeat"],
         add=options["add"],
         on=options["on"],
+        is_dry=is_dry,
         limits=limits,
     )
     experiment: Any = node
@@ -267,7 +275,7 @@ def _print_dry_run(session: Session, form: str) -> None:
     planned = list(session.plan.state.points.values())
     points = [point.values for point in (*planned, *(point for point, _ in session.new_points))]
     names = list(dict.fromkeys(name for values in points for name in values))
-    record = {"name": session.plan.name, "points": points, "runs": session.count * session.seed_count}
+    record = {"name": session.plan.name, "points": points or None, "runs": session.count * session.seed_count}
     if form == "json":
         print_json(record)
     elif form == "yaml":
@@ -279,7 +287,9 @@ def _print_dry_run(session: Session, form: str) -> None:
         print_records("csv", None, points, names)
     else:
         lines = [table([("parameter", "values", ""), *session.space.describe()]), "", *describe_size(session)]
-        if points:
+        if session.are_points_counted_only:
+            lines += ["", "Its points are listed with --yes."]
+        elif points:
             lines += ["", table([names, *([_cell(values.get(name)) for name in names] for values in points)])]
         print_text("\n".join(lines))
 

@@ -196,7 +196,8 @@ class TableDisplay(LineDisplay):
         import os
 
         try:
-            return max(40, os.get_terminal_size(self._stream.fileno()).columns)
+            # Some terminals say that they have no columns.
+            return max(40, os.get_terminal_size(self._stream.fileno()).columns or 80)
         except (OSError, ValueError):
             return 80
 

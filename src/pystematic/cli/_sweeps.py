@@ -108,6 +108,11 @@ def _find(name: str, output_dir: str) -> Plan:
     plan = Plan(SweepDir(output_dir, name))
     if os.sep in name or not plan.read().exists:
         names = sweep_names(output_dir)
+        if name in names:
+            raise UsageError(
+                f"the plan of the sweep {name!r} cannot be read ({os.fspath(plan.dir.plan_file)}). "
+                "The command that has begun it begins it anew; finished runs count with --reuse."
+            )
         hint = did_you_mean(name, names) or (f" There are {', '.join(names)}." if names else " There is none.")
         raise NotFoundError(f"there is no sweep {name!r} in {output_dir!r}.{hint}")
     return plan
