@@ -106,6 +106,53 @@ def test_a_misspelt_option_is_told_though_its_value_stands_where_the_experiment_
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["train", "--seeds", "3"], "--seeds is an option of the sweep: write it before the name of the experiment."),
+        (["--lr", "3", "train"], "--lr is a parameter of 'train': write it behind the name of the experiment."),
+        (
+            ["--output-dir", "o", "train"],
+            "--output-dir is a parameter of 'train': write it behind the name of the experi",
+        ),
+        (["train", "--jbos", "3"], "there is no option --jbos."),
+        (["train", "--lyers", "3"], "there is no option --lyers. Did you mean --layers?"),
+    ],
+)
+def test_an_option_on_the_wrong_side_of_the_name_is_told_the_right_one(
+    capsys: Capsys, words: list[str], problem: str
+) -> None:
+    define()
+    ended = program(capsys, "sweep", *words)
+    assert ended.code == 2
+    assert ended.err.startswith(f"python prog.py sweep: error: {problem}")
+
+
+def test_an_experiment_of_a_group_is_missed_by_the_names_of_the_group(capsys: Capsys) -> None:
+    @ps.group
+    def digits() -> None: ...
+
+    @digits.experiment
+    def fit(parameters: object) -> None: ...
+
+    message = "the name of an experiment is missing. There is only fit."
+    assert program(capsys, "sweep", "digits").err.startswith(f"python prog.py sweep: error: {message}")
+
+
+def test_a_secret_has_one_value_and_is_not_shown(capsys: Capsys) -> None:
+    @ps.parameter("key", type=str, secret=True)
+    @ps.experiment
+    def fit(parameters: object) -> None: ...
+
+    assert (
+        "--key has several values (command line), but is secret"
+        in program(capsys, "sweep", "--dry-run", "fit", "--key", "one,two").err
+    )
+    shown = program(capsys, "sweep", "--dry-run", "fit", "--key", "one").out
+    assert shown.endswith("key\n<masked>\n")
+    assert "one" not in shown
+
+
 def test_numbers_that_are_too_small_are_refused_before_anything_is_run(capsys: Capsys, working_dir: Path) -> None:
     define()
     words = ("--seeds", "0", "--threads", "0", "--gpus", "-1", "--retries", "-1", "--timeout", "0", "train")

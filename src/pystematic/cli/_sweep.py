@@ -133,19 +133,17 @@ class _Command:
         wants_help = any(isinstance(token, Option) and token.name in ("-h", "--help") for token in tokens)
         tokens = [token for token in tokens if isinstance(token, Word) or token.name not in ("-h", "--help")]
         reader = OptionReader()
-        position = reader.read(tokens, self._spec, greedy=False, stop_at_word=True)
+        position = reader.read(
+            tokens, self._spec, greedy=False, stop_at_word=True, on_unknown=self._say_where_parameters_stand
+        )
         if wants_help:
             print_text(_help(self._spec, self._prog))
             return 0
         node, position = self._find(tokens, position, reader.problems)
-        if node is None:
-            raise UsageError(
-                [*reader.problems, f"the name of an experiment is missing.{experiments_there(self._root)}"]
-            )
         resolution = resolve(self._spec, reader.given, problems=reader.problems, lenient=True)
         options = resolution.parameters
         values = OptionReader()
-        values.read(tokens[position:], node.spec, greedy=True)
+        values.read(tokens[position:], node.spec, greedy=True, on_unknown=self._unknown_behind(node))
         values.problems += [f"{word.text!r} belongs to no option." for word in values.words]
         dry_run = options.get("dry_run") or _dry_run_of(values)
         problems = [*resolution.problems, *values.problems]
@@ -172,7 +170,7 @@ class _Command:
             return node, position + (isinstance(token, Word) and token.text == node.name)
         while node.members is not None:
             if position >= len(tokens):
-                return None, position
+                raise UsageError([*problems, f"the name of an experiment is missing.{experiments_there(node)}"])
             token = tokens[position]
             if not isinstance(token, Word) or token.text not in node.members:
                 # A word behind an option that is not known is most likely its value.
@@ -180,6 +178,20 @@ class _Command:
             node = node.members[token.text]
             position += 1
         return node, position
+
+    def _say_where_parameters_stand(self, option: Option) -> str:
+        owner = _owner_of(self._root, option.name)
+        if owner is None:
+            return f"there is no option {option.name}.{_near(option, self._spec)}"
+        return f"{option.name} is a parameter of {owner.name!r}: write it behind the name of the experiment."
+
+    def _unknown_behind(self, node: Node) -> Callable[[Option], str]:
+        def say(option: Option) -> str:
+            if self._spec.with_option(option.name) is not None:
+                return f"{option.name} is an option of the sweep: write it before the name of the experiment."
+            return f"there is no option {option.name}.{_near(option, node.spec)}"
+
+        return say
 
     def _recorded_words(self, node: Node) -> list[str] | None:
         """Return the command line for the plan, unless secrets stand in it: declared ones, or of a known shape."""
@@ -189,6 +201,20 @@ class _Command:
         from pystematic.run import mask_known_shapes
 
         return self._words if mask_known_shapes(self._words) == self._words else None
+
+
+def _near(option: Option, spec: Spec) -> str:
+    names = [name[2:] for name in spec.options if name.startswith("--")]
+    # A flag of one letter would be near to every short name.
+    return did_you_mean(option.name.lstrip("-"), names, "--{}") if len(option.name) > 2 else ""
+
+
+def _owner_of(node: Node, option: str) -> Node | None:
+    """Return an experiment that has the option."""
+    if node.members is None:
+        return None if node.spec.with_option(option) is None else node
+    owners = (_owner_of(member, option) for member in node.members.values())
+    return next((owner for owner in owners if owner is not None), None)
 
 
 def _no_experiment(node: Node, token: Option | Word) -> str:
@@ -290,7 +316,9 @@ def _print_dry_run(session: Session, form: str) -> None:
         if session.are_points_counted_only:
             lines += ["", "Its points are listed with --yes."]
         elif points:
-            lines += ["", table([names, *([_cell(values.get(name)) for name in names] for values in points)])]
+            secret = {parameter.name for parameter in session.experiment.spec.parameters if parameter.secret}
+            rows = [["<masked>" if name in secret else _cell(values.get(name)) for name in names] for values in points]
+            lines += ["", table([names, *rows])]
         print_text("\n".join(lines))
 
 
@@ -307,7 +335,8 @@ def describe_size(session: Session) -> list[str]:
     total = session.count * session.seed_count
     lines = [f"Sweep {session.plan.name}: {points}{seeds}, {'1 run' if total == 1 else f'{total} runs'} in all."]
     if session.repeated:
-        lines.append(f"{session.repeated} points stand in the space twice, and are run once.")
+        stand = "1 point stands" if session.repeated == 1 else f"{session.repeated} points stand"
+        lines.append(f"{stand} in the space twice, to be run once.")
     return lines
 
 

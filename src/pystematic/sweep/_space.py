@@ -251,6 +251,9 @@ class SpaceReader:
         if parameter.name in _OF_ONE_RUN:
             self.problems.append(f"{parameter.option} belongs to a single run, not to a sweep ({given.source}).")
             return True
+        if parameter.secret and _has_many(parameter, given):
+            self.problems.append(_not_told_apart(parameter, given.source))
+            return True
         if parameter.identity:
             return False
         is_sentence = parameter.framework and parameter.name == "note"  # in which a comma is only that
@@ -328,6 +331,13 @@ def _not_identity(parameter: Parameter, source: str) -> str:
     return (
         f"{parameter.option} has several values ({source}), but is no part of what a run is: runs that differ in it "
         "only are the same. Give it one value."
+    )
+
+
+def _not_told_apart(parameter: Parameter, source: str) -> str:
+    return (
+        f"{parameter.option} has several values ({source}), but is secret: none is recorded, so that runs which differ "
+        "in it only are the same. Give it one value."
     )
 
 
