@@ -589,6 +589,8 @@ def _status_of(job: Job, event: Event) -> tuple[str, tuple[str, str] | None]:
         return status, None
     if status == "completed":
         return status, None
+    if status == "damaged" and event.reason is None:
+        return "failed", ("damaged", f"its record in {job.run_dir} cannot be read")
     found = run.document.get("error")
     error = found if isinstance(found, dict) else {}
     # The record of a run that has called `sys.exit` knows its exit code, and of no error.
