@@ -163,7 +163,7 @@ class _Command:
             return 0
         return _run(session, options)
 
-    def _find(self, tokens: Sequence[Option | Word], position: int, problems: Sequence[str]) -> tuple[Node | None, int]:
+    def _find(self, tokens: Sequence[Option | Word], position: int, problems: Sequence[str]) -> tuple[Node, int]:
         node = self._root
         if node.members is None:  # the command line of one experiment: its name may stand there
             token = tokens[position] if position < len(tokens) else None

@@ -176,7 +176,22 @@ def _retry(plan: Plan, options: Parameters) -> int:
     if len(classes) > 1:
         raise UsageError(f"--{classes[0]} and --{classes[1]} are both given. Give one of them.")
     file, words = _command_of(plan)
+    if options.source_of("output_dir").startswith("command line"):
+        words = _with_output_dir(words, str(options["output_dir"]))
     return _run_program([file, "sweep", "--retry", classes[0] if classes else "all", *words])
+
+
+def _with_output_dir(words: list[str], output_dir: str) -> list[str]:
+    """Return a recorded command for the folder that is given now: its own may be relative to somewhere else."""
+    kept: list[str] = []
+    end = words.index("--") if "--" in words else len(words)
+    rest = iter(words[:end])
+    for word in rest:
+        if word == "--output-dir":
+            next(rest, None)
+        elif not word.startswith("--output-dir="):
+            kept.append(word)
+    return [*kept, f"--output-dir={os.path.abspath(output_dir)}", *words[end:]]
 
 
 def _add(name: str, words: list[str]) -> int:
