@@ -187,6 +187,14 @@ def test_ls_counts_damaged_records(capsys: Capsys, count: int, message: str) -> 
     assert ended.err == f"{message} a damaged run.json, left out here.\n"
 
 
+def test_what_writes_runs_into_a_file_says_which_it_leaves_out(capsys: Capsys) -> None:
+    made_run(0)
+    made_run(1).run_file.write_text("{")
+    assert command(capsys, "export", "--file", "runs.csv").err == (
+        "1 folder holds a damaged run.json, left out here.\nWrote 1 run to runs.csv.\n"
+    )
+
+
 def test_ls_cuts_long_values_on_a_terminal_only(working_dir: Path) -> None:
     made_run(0, params={"text": "v" * 300})
     made_run(1, params={"text": "w" * 300})

@@ -48,6 +48,15 @@ def test_a_report_of_all_runs_of_some_and_of_those_that_fit(capsys: Capsys) -> N
     assert reported("--where", "params.lr > 0.05") == [run.id for run in made[1:]]
 
 
+@pytest.mark.usefixtures("_built")
+def test_a_report_says_which_runs_it_leaves_out(capsys: Capsys) -> None:
+    make_run(OUTPUT, started_at=moment(0))
+    make_run(OUTPUT, started_at=moment(1)).run_file.write_text("{")
+    assert pystematic(capsys, "report", "--file", "report.html").err == (
+        "1 folder holds a damaged run.json, left out here.\nWrote 1 run to report.html.\n"
+    )
+
+
 def test_wrong_usage_of_report(capsys: Capsys) -> None:
     assert pystematic(capsys, "report") == error("report", "--file is missing: the file to write, such as report.html.")
     assert pystematic(capsys, "report", "--file", "report.pdf") == error(

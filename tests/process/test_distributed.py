@@ -293,6 +293,29 @@ def test_each_rank_records_and_backends_and_summary_have_the_merged_series(start
     assert [(event.step, event.value) for event in events.Scalars("mean")] == [(0, 0.25), (1, 0.25), (2, 0.25)]
 
 
+def test_the_summary_counts_in_what_a_process_records_behind_the_end_of_rank_0(start: Any, working_dir: Path) -> None:
+    program = write_program(
+        working_dir,
+        """
+        import time
+        import pystematic
+
+        @pystematic.experiment
+        def train(parameters, context):
+            while context.rank == 1 and not (context.output_dir / "summary.json").exists():
+                time.sleep(0.01)
+            context.recorder.scalar("loss", 1.0 + context.rank, step=0)
+
+        if __name__ == "__main__":
+            pystematic.global_entrypoint()
+        """,
+    )
+    words = ("train", "--distributed", "--nproc-per-node", "2", "--device", "cpu")
+    assert end_of(start(*words, program=program), working_dir) == 0
+    (run_dir,) = working_dir.glob("output/train/*")
+    assert json.loads((run_dir / "summary.json").read_text())["metrics"]["loss"]["last"] == 1.5
+
+
 def test_log_records_come_to_the_log_of_their_rank_and_those_of_rank_0_to_the_console(
     start: Any, working_dir: Path
 ) -> None:

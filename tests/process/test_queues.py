@@ -327,6 +327,14 @@ def test_the_runs_of_a_killed_coordinator_of_ray_are_lost_and_made_again(
     assert counts(folder) == {"completed": 4}
 
 
+@needs_ray
+@pytest.mark.parametrize(("address", "why"), [("127.0.0.1:1", "Connection refused."), ("nowhere", "Invalid address")])
+def test_an_address_without_a_cluster_is_refused_at_once(folder: Path, address: str, why: str) -> None:
+    ended = run_python("prog.py", "sweep", "--on", f"ray:{address}", "train", "--x", "1,2", cwd=folder)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"pystematic: --on ray: there is no cluster at '{address}': {why}")
+
+
 def test_an_edit_counts_for_no_run_of_a_sweep_that_runs(folder: Path, begin: Begin, place: str) -> None:
     process = begin(*options(place), "train", "--x", "21..26", "--waits")
     wait_for_waiting(folder, 4)

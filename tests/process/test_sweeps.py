@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import pystematic
-from pystematic.rundir import SweepDir
+from pystematic.rundir import SweepDir, sweep_names
 from pystematic.sweep import Plan, SweepResult
 from tests.builders import PROCESS_LIMIT_S, run_python, wait_until, write_program
 
@@ -101,6 +101,28 @@ def test_a_sweep_and_the_same_command_again(folder: Path) -> None:
     for run in runs_in(folder):
         assert run.document["parent"] == "sweep s"
         assert run.sources["lr"] == "sweep"
+
+
+def test_a_sweep_without_standard_streams_runs_as_with_them(folder: Path) -> None:
+    command = f"{sys.executable} prog.py sweep --name s train --lr 0.1,0.2 <&- >&- 2>&-"
+    ended = subprocess.run(["/bin/sh", "-c", command], cwd=folder, timeout=PROCESS_LIMIT_S, check=False)
+    assert ended.returncode == 0
+    assert result_of(folder, "s").counts == {"completed": 2}
+
+
+def test_a_retry_from_another_folder_is_one_of_the_sweep_that_is_named(folder: Path, tmp_path: Path) -> None:
+    first = run_python("prog.py", "sweep", "train", "--lr", "-1,0.2", "--output-dir", "output", cwd=folder)
+    assert first.returncode == 1, first.stderr
+    (name,) = sweep_names(folder / "output")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run_python("-m", "pystematic", "sweep", "retry", name, "--output-dir", str(folder / "output"), cwd=elsewhere)
+    assert list(elsewhere.iterdir()) == []
+    (again, once) = sorted(
+        (len(attempts) for attempts in Plan(SweepDir(folder / "output", name)).read().state.attempts.values()),
+        reverse=True,
+    )
+    assert (again, once) == (2, 1)
 
 
 def test_the_runs_are_normal_runs_that_ls_leaves_out(folder: Path) -> None:

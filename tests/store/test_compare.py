@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pystematic import rundir
-from pystematic.store import Run, diff_runs, parse_metric, varying_parameters
+from pystematic.store import MISSING, Run, diff_runs, parse_metric, varying_columns, varying_parameters
 from tests.builders import make_run
 from tests.store.builders import make_recorded
 
@@ -49,6 +49,14 @@ def test_parameters_that_differ_vary_in_the_order_of_their_declaration(working_d
 
 def test_a_parameter_that_only_some_runs_have_varies(working_dir: Path) -> None:
     assert varying_parameters(make_runs(working_dir, {"a": 1}, {"a": 1, "b": None})) == ["b"]
+
+
+def test_a_run_whose_parameters_are_damaged_makes_none_of_them_vary(working_dir: Path) -> None:
+    found = make_runs(working_dir, {"a": 1, "b": 1}, {"a": 1, "b": 2}, {"a": 1, "b": 2})
+    found[1].dir.parameters_file.unlink()
+    found[2].dir.parameters_file.write_bytes(b"\xff")
+    assert varying_parameters([Run(run.path) for run in found]) == []
+    assert varying_columns({"a": [1, MISSING, 1], "b": [1, MISSING, 2], "c": [3, MISSING, MISSING]}) == ["b", "c"]
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 1.0), (1, True), (0.0, -0.0), (None, "null"), ((1,), [1]), ("1", 1)])

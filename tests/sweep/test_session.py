@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from pystematic import rundir
 from pystematic.declare import Parameter
 from pystematic.errors import ExperimentError, UsageError
-from pystematic.sweep import Coordinator, Job, Plan, RunLimits, SweepResult
+from pystematic.sweep import Coordinator, Event, Job, Plan, RunLimits, SweepResult
 from tests.sweep.builders import Notes, Outcome, RecordingExecutor, Target, session_of, spec_of
 
 
@@ -105,6 +106,26 @@ def test_a_failed_run_makes_the_exit_code_1_until_it_is_retried() -> None:
     retried = Done("--lr 0.1,0.2,0.3", again="failed")
     assert (retried.code, retried.started) == (0, [0.2])
     assert len(os.listdir("out/train")) == 4  # the failed one is kept
+
+
+def test_a_run_that_has_exited_by_itself_was_not_killed() -> None:
+    """Such as by ``sys.exit(3)``: its record knows of no error."""
+    done = Done("--lr 0.1,0.2", lambda values: Outcome("failed"))
+    attempts = [one for many in done.session.plan.state.attempts.values() for one in many]
+    assert [(one.status, one.error) for one in attempts] == [("failed", "exited")] * 2
+
+
+def test_a_run_whose_record_is_gone_has_failed_for_that() -> None:
+    class Forgetful(RecordingExecutor):
+        def end(self, number: int, outcome: Outcome) -> Event:
+            event = super().end(number, outcome)
+            shutil.rmtree(str(event.run_dir))
+            return event
+
+    session = session_of(target(), "--lr 0.1", "out")
+    session.run(lambda: Forgetful("out", completes), Notes())
+    ((attempt,),) = session.plan.state.attempts.values()
+    assert (attempt.status, attempt.error) == ("failed", "damaged")
 
 
 def test_a_retry_takes_only_its_class() -> None:

@@ -99,6 +99,24 @@ def test_a_csv_file_gives_points_and_the_rest_multiplies_them(tmp_path: Path) ->
     ]
 
 
+def test_a_table_of_points_whose_columns_do_not_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("layers,lr,layers\n\n1,0.1,2\n1,0,1\n1,0.1,3,4\n", encoding="utf-8")
+    with pytest.raises(UsageError) as refused:
+        space_of(spec(), points=str(path))
+    assert refused.value.problems == (
+        f"file {path}:5 has more values than there are names in line 1.",
+        f"layers is the name of two columns (file {path}:1). Give it once.",
+    )
+
+
+def test_lines_of_a_table_of_points_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("layers\n\n1\nx\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r":4: 'x' is not a whole number\.$"):
+        space_of(spec(), points=str(path))
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text("layers,nane\nx,1\n", encoding="utf-8")
@@ -126,6 +144,17 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 def test_zipped_parameters_need_equally_many_values() -> None:
     with pytest.raises(UsageError, match=r"^--zip lr,layers: they need equally many values, but lr has 2 and layers"):
         space_of(spec(), "--lr 0.1,0.2 --layers 1,2,3", zips=["lr,layers"])
+
+
+@pytest.mark.parametrize("words", [["--device", "cpu,cuda"], ["--output-dir", "a,b"]])
+def test_what_says_how_a_run_is_started_has_one_value_too(words: list[str]) -> None:
+    with pytest.raises(UsageError, match=rf"^{words[0]} has several values \(command line\)"):
+        space_of(spec(), words)
+
+
+@pytest.mark.parametrize("words", [["--note", "slow, but sure"], ["--output-dir==a,b"], ["--tags", "a,b"]])
+def test_a_comma_may_be_part_of_such_a_value(words: list[str]) -> None:
+    assert list(space_of(spec(), words).grid()) == [{}]
 
 
 def test_a_parameter_of_the_points_is_not_given_again(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _options() -> dict[str, Parameter]:
         _option("log_y", bool, False, "A logarithmic y axis."),
         _option("x", Choice(["step", "time"]), "step", "What x is: the step, or seconds since the start."),
         _option("file", FilePath(str), None, "The file to write; its ending says in which format."),
-        _option("port", int, None, "The port to listen at.", default_help="one that is free"),
+        _option("port", int, None, "The port to listen at.", default_help="6070, else one that is free"),
         _option("browser", bool, True, "Open a browser, where there is a display; --no-browser does not."),
         _option("series", bool, False, "One row for each recorded point, instead of one a run."),
         _option("tag", str, None, "Only the points of this metric. Repeatable.", multiple=True),

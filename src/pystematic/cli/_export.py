@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pystematic.cli._listing import choose_runs
+from pystematic.cli._listing import choose_runs, say_damaged
 from pystematic.cli._output import print_text
 from pystematic.cli._records import runs_in, runs_named
 from pystematic.errors import UsageError
@@ -27,7 +27,9 @@ def export_runs(options: Parameters, words: list[str]) -> int:
     if words:
         found = Runs(runs_named(options, words))
     else:
-        found, _ = choose_runs(options, runs_in(options))
+        everything = runs_in(options)
+        found, _ = choose_runs(options, everything)
+        say_damaged(everything)
     if options["series"] or options["tag"]:
         columns = series_table(found, options["tag"] or ())
         what = "point"

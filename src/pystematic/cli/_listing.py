@@ -150,10 +150,15 @@ def _limited(options: Parameters, chosen: Runs) -> Runs:
     return chosen[:limit] if options["sort"] is not None else chosen[-limit:]
 
 
-def _say_what_is_left_out(options: Parameters, everything: Runs, points: int) -> None:
+def say_damaged(everything: Runs) -> None:
+    """Say on stderr that runs are left out as their record cannot be read."""
     if everything.damaged:
         folders = "1 folder holds" if everything.damaged == 1 else f"{everything.damaged} folders hold"
         print(f"{folders} a damaged run.json, left out here.", file=sys.stderr)
+
+
+def _say_what_is_left_out(options: Parameters, everything: Runs, points: int) -> None:
+    say_damaged(everything)
     if points and options["output"] == "text":
         runs = "1 run of a sweep is" if points == 1 else f"{points} runs of sweeps are"
         print(f"{runs} left out: --all, or --sweep NAME.", file=sys.stderr)

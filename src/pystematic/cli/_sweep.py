@@ -6,7 +6,7 @@ import sys
 
 from pystematic._words import did_you_mean
 from pystematic.cli._help import hanging, options_help, page_width, table, wrap
-from pystematic.cli._output import USAGE_EXIT_CODE, print_json, print_text, print_usage_problems
+from pystematic.cli._output import USAGE_EXIT_CODE, print_json, print_records, print_text, print_usage_problems
 from pystematic.cli._program import experiments_there
 from pystematic.declare import Choice, FilePath, FlagOrChoice, Parameter, ParameterSet, Spec
 from pystematic.errors import Error, UsageError
@@ -37,7 +37,10 @@ def size(text: str) -> int:
     units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     bare = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = bare[-1:] if bare[-1:] in "KMGT" else ""
-    number = float(bare.removesuffix(unit))
+    try:
+        number = float(bare.removesuffix(unit))
+    except ValueError:
+        number = 0.0
     if not 0 < number < 2**60:
         raise ValueError("expected a size such as 500M or 8G")
     return int(number * units[unit])
@@ -130,49 +133,65 @@ class _Command:
         wants_help = any(isinstance(token, Option) and token.name in ("-h", "--help") for token in tokens)
         tokens = [token for token in tokens if isinstance(token, Word) or token.name not in ("-h", "--help")]
         reader = OptionReader()
-        position = reader.read(tokens, self._spec, greedy=False, stop_at_word=True)
-        node, position = self._find(tokens, position)
+        position = reader.read(
+            tokens, self._spec, greedy=False, stop_at_word=True, on_unknown=self._say_where_parameters_stand
+        )
         if wants_help:
             print_text(_help(self._spec, self._prog))
             return 0
-        if node is None:
-            raise UsageError(
-                [*reader.problems, f"the name of an experiment is missing.{experiments_there(self._root)}"]
-            )
+        node, position = self._find(tokens, position, reader.problems)
         resolution = resolve(self._spec, reader.given, problems=reader.problems, lenient=True)
         options = resolution.parameters
         values = OptionReader()
-        values.read(tokens[position:], node.spec, greedy=True)
+        values.read(tokens[position:], node.spec, greedy=True, on_unknown=self._unknown_behind(node))
         values.problems += [f"{word.text!r} belongs to no option." for word in values.words]
+        dry_run = options.get("dry_run") or _dry_run_of(values)
         problems = [*resolution.problems, *values.problems]
-        is_dry = bool(options.get("dry_run"))
-        if values.given.pop("dry_run", None) is not None:
-            is_dry = True
-        space = _read_space(node, values, options, problems)
+        # By their uses: as values of one list, the commas would be gone that say what belongs together.
+        zipped = [text for use in reader.uses.get("zip", ()) for text, _ in use]
+        space = _read_space(node, values, options, zipped, problems)
         session = _make_session(
-            node, space, options, self._recorded_words(node), lambda given: self._resolve_for(node, given)
+            node,
+            space,
+            options,
+            self._recorded_words(node),
+            lambda given: self._resolve_for(node, given),
+            is_dry=bool(dry_run),
         )
-        if is_dry:
-            _print_dry_run(session, options)
+        if dry_run:
+            _print_dry_run(session, str(options["output"]) if dry_run == "text" else str(dry_run))
             return 0
         return _run(session, options)
 
-    def _find(self, tokens: Sequence[Option | Word], position: int) -> tuple[Node | None, int]:
+    def _find(self, tokens: Sequence[Option | Word], position: int, problems: Sequence[str]) -> tuple[Node, int]:
         node = self._root
         if node.members is None:  # the command line of one experiment: its name may stand there
             token = tokens[position] if position < len(tokens) else None
             return node, position + (isinstance(token, Word) and token.text == node.name)
         while node.members is not None:
             if position >= len(tokens):
-                return None, position
+                raise UsageError([*problems, f"the name of an experiment is missing.{experiments_there(node)}"])
             token = tokens[position]
             if not isinstance(token, Word) or token.text not in node.members:
-                shown = token.text if isinstance(token, Word) else token.name
-                hint = did_you_mean(shown, node.members) or experiments_there(node)
-                raise UsageError(f"there is no experiment {shown!r}.{hint}")
+                # A word behind an option that is not known is most likely its value.
+                raise UsageError(list(problems) or [_no_experiment(node, token)])
             node = node.members[token.text]
             position += 1
         return node, position
+
+    def _say_where_parameters_stand(self, option: Option) -> str:
+        owner = _owner_of(self._root, option.name)
+        if owner is None:
+            return f"there is no option {option.name}.{_near(option, self._spec)}"
+        return f"{option.name} is a parameter of {owner.name!r}: write it behind the name of the experiment."
+
+    def _unknown_behind(self, node: Node) -> Callable[[Option], str]:
+        def say(option: Option) -> str:
+            if self._spec.with_option(option.name) is not None:
+                return f"{option.name} is an option of the sweep: write it before the name of the experiment."
+            return f"there is no option {option.name}.{_near(option, node.spec)}"
+
+        return say
 
     def _recorded_words(self, node: Node) -> list[str] | None:
         """Return the command line for the plan, unless secrets stand in it: declared ones, or of a known shape."""
@@ -184,14 +203,35 @@ class _Command:
         return self._words if mask_known_shapes(self._words) == self._words else None
 
 
-def _read_space(node: Node, values: OptionReader, options: Parameters, problems: Sequence[str]) -> Space:
+def _near(option: Option, spec: Spec) -> str:
+    names = [name[2:] for name in spec.options if name.startswith("--")]
+    # A flag of one letter would be near to every short name.
+    return did_you_mean(option.name.lstrip("-"), names, "--{}") if len(option.name) > 2 else ""
+
+
+def _owner_of(node: Node, option: str) -> Node | None:
+    """Return an experiment that has the option."""
+    if node.members is None:
+        return None if node.spec.with_option(option) is None else node
+    owners = (_owner_of(member, option) for member in node.members.values())
+    return next((owner for owner in owners if owner is not None), None)
+
+
+def _no_experiment(node: Node, token: Option | Word) -> str:
+    shown = token.text if isinstance(token, Word) else token.name
+    return f"there is no experiment {shown!r}.{did_you_mean(shown, node.members or ()) or experiments_there(node)}"
+
+
+def _read_space(
+    node: Node, values: OptionReader, options: Parameters, zipped: Sequence[str], problems: Sequence[str]
+) -> Space:
     reader = SpaceReader(node.spec, problems)
     if options.get("points"):
         reader.add_points(str(options["points"]))
     reader.add_words(values.given, values.uses)
     if options.get("space"):
         reader.add_file(str(options["space"]))
-    return reader.finish(reader.zip(options.get("zip") or ()))
+    return reader.finish(reader.zip(zipped))
 
 
 def _make_session(
@@ -200,6 +240,8 @@ def _make_session(
     options: Parameters,
     words: list[str] | None,
     resolve_point: Callable[[dict[str, Given]], Resolution],
+    *,
+    is_dry: bool,
 ) -> Session:
     limits = RunLimits(
         timeout_s=options["timeout"],
@@ -224,6 +266,7 @@ def _make_session(
         repeat=options["repeat"],
         add=options["add"],
         on=options["on"],
+        is_dry=is_dry,
         limits=limits,
     )
     experiment: Any = node
@@ -243,18 +286,40 @@ def _run(session: Session, options: Parameters) -> int:
     return code
 
 
-def _print_dry_run(session: Session, options: Parameters) -> None:
-    rows = [("parameter", "values", ""), *session.space.describe()]
-    points = [point.values for point, _ in session.new_points]
-    if "json" in (options["output"], options["dry_run"]):
-        print_json({"name": session.plan.name, "points": points, "runs": session.count * session.seed_count})
-        return
-    lines = [table(rows), "", *describe_size(session)]
-    if points:
-        names = list(dict.fromkeys(name for values in points for name in values))
-        shown = [names, *([_cell(values.get(name)) for name in names] for values in points)]
-        lines += ["", table(shown)]
-    print_text("\n".join(lines))
+def _dry_run_of(values: OptionReader) -> Any:
+    """Take the ``--dry-run`` that stands behind the experiment's name: it means that of the sweep, too."""
+    given = values.given.pop("dry_run", None)
+    if given is None:
+        return None
+    resolution = resolve(Spec(ParameterSet("command 'sweep'")), {"dry_run": given}, lenient=True)
+    values.problems += resolution.problems
+    return resolution.parameters.get("dry_run") or "text"
+
+
+def _print_dry_run(session: Session, form: str) -> None:
+    # Those that are planned already, too: what is shown is the sweep, not what an earlier command has left of it.
+    planned = list(session.plan.state.points.values())
+    points = [point.values for point in (*planned, *(point for point, _ in session.new_points))]
+    names = list(dict.fromkeys(name for values in points for name in values))
+    record = {"name": session.plan.name, "points": points or None, "runs": session.count * session.seed_count}
+    if form == "json":
+        print_json(record)
+    elif form == "yaml":
+        from pystematic.rundir import format_parameters  # only where it is asked for
+
+        _, _, text = format_parameters(record).partition("\n")  # without the comment, which speaks of a run's
+        print_text(text.removesuffix("\n"))
+    elif form == "csv":
+        print_records("csv", None, points, names)
+    else:
+        lines = [table([("parameter", "values", ""), *session.space.describe()]), "", *describe_size(session)]
+        if session.are_points_counted_only:
+            lines += ["", "Its points are listed with --yes."]
+        elif points:
+            secret = {parameter.name for parameter in session.experiment.spec.parameters if parameter.secret}
+            rows = [["<masked>" if name in secret else _cell(values.get(name)) for name in names] for values in points]
+            lines += ["", table([names, *rows])]
+        print_text("\n".join(lines))
 
 
 def _cell(plain: object) -> str:
@@ -270,7 +335,8 @@ def describe_size(session: Session) -> list[str]:
     total = session.count * session.seed_count
     lines = [f"Sweep {session.plan.name}: {points}{seeds}, {'1 run' if total == 1 else f'{total} runs'} in all."]
     if session.repeated:
-        lines.append(f"{session.repeated} points stand in the space twice, and are run once.")
+        stand = "1 point stands" if session.repeated == 1 else f"{session.repeated} points stand"
+        lines.append(f"{stand} in the space twice, to be run once.")
     return lines
 
 

@@ -12,6 +12,7 @@ from pystematic.terminal import format_cell, format_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, TextIO
 
     from pystematic.sweep import Attempt, Coordinator, Job, Session
@@ -36,12 +37,14 @@ class LineDisplay(Listener):
         self._coordinator: Coordinator | None = None
         self._best: tuple[float, str] | None = None
         self._counts: dict[str, int] = {}
-        varying = set(session.space.varying)
-        self._varying = [axis.name for axis in session.space.axes if axis.name in varying]
+        # What is added differs from the points that are there, if in one value only.
+        varying = None if session.options.add else set(session.space.varying)
+        self._varying = [axis.name for axis in session.space.axes if varying is None or axis.name in varying]
         self._secret = {parameter.name for parameter in session.experiment.spec.parameters if parameter.secret}
 
     def begin(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
+        self._best = self._best_so_far(coordinator)
         waiting, served = len(coordinator.waiting), self._served(coordinator)
         todo = "1 run" if waiting == 1 else f"{waiting} runs"
         if coordinator.is_searching:
@@ -81,17 +84,33 @@ class LineDisplay(Listener):
 
     def describe(self, job: Job) -> str:
         """Return what tells a run from the others."""
-        values = job.run.values
+        return self._described(job.run.values, job.run.seed) or f"point {job.run.point.number}"
+
+    def _described(self, values: Mapping[str, Any], seed: int | None) -> str:
         parts = [
             f"{name}={'<masked>' if name in self._secret else format_cell(values.get(name))}" for name in self._varying
         ]
         if self._session.seed_count > 1:
-            parts.append(f"seed={job.run.seed}")
-        return " ".join(parts) or f"point {job.run.point.number}"
+            parts.append(f"seed={seed}")
+        return " ".join(parts)
 
     def _objective_name(self) -> str:
         objective = self._session.objective
         return "" if objective is None else objective.tag
+
+    def _best_so_far(self, coordinator: Coordinator) -> tuple[float, str] | None:
+        """Return the best of what earlier commands have run: only what beats it is worth a line."""
+        objective, state = self._session.objective, coordinator.plan.state
+        best: tuple[float, str] | None = None
+        for attempts in state.attempts.values():
+            newest = attempts[-1]
+            value, point = newest.objective, state.points.get(newest.point)
+            is_judged_alike = objective is not None and newest.metric == objective.text
+            if objective is None or value is None or not is_judged_alike or newest.status != "completed":
+                continue
+            if point is not None and objective.is_better(value, None if best is None else best[0]):
+                best = (value, self._described(point.values, newest.seed) or f"point {point.number}")
+        return best
 
     def _served(self, coordinator: Coordinator) -> int:
         newest = [attempts[-1].status for attempts in coordinator.plan.state.attempts.values()]
@@ -177,7 +196,8 @@ class TableDisplay(LineDisplay):
         import os
 
         try:
-            return max(40, os.get_terminal_size(self._stream.fileno()).columns)
+            # Some terminals say that they have no columns.
+            return max(40, os.get_terminal_size(self._stream.fileno()).columns or 80)
         except (OSError, ValueError):
             return 80
 

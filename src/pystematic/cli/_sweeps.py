@@ -9,7 +9,7 @@ import sys
 from pystematic._words import did_you_mean
 from pystematic.cli._help import hanging, options_help, page_width, wrap
 from pystematic.cli._output import print_records, print_text
-from pystematic.cli._records import local_time, table_width
+from pystematic.cli._records import folder_of, local_time, table_width
 from pystematic.cli._sweep_table import print_result
 from pystematic.declare import Choice, FilePath, Parameter, ParameterSet, Spec
 from pystematic.errors import NotFoundError, UsageError
@@ -68,11 +68,12 @@ def _spec(word: str) -> Spec:
 
 def _do(word: str, words: list[str]) -> int:
     spec = _spec(word)
-    if word == "add" and words and not words[0].startswith("-"):
-        return _add(words[0], words[1:])
     tokens = tokenize(words)
     positionals, text = _WORDS[word]
-    if any(getattr(token, "name", None) in ("-h", "--help") for token in tokens):
+    wants_help = any(getattr(token, "name", None) in ("-h", "--help") for token in tokens)
+    if word == "add" and len(words) > 1 and not words[0].startswith("-") and not wants_help:
+        return _add(words[0], words[1:])
+    if wants_help:
         width = page_width()
         lines = [
             f"Usage: pystematic sweep {word} {positionals} [OPTIONS]".replace("  ", " "),
@@ -87,12 +88,13 @@ def _do(word: str, words: list[str]) -> int:
     reader.read(tokens, spec, greedy=False)
     names = [one.text for one in reader.words]
     problems = list(reader.problems)
-    if len(names) != (1 if positionals else 0):
+    if word == "add" or len(names) != (1 if positionals else 0):
         problems.append(f"expected: pystematic sweep {word} {positionals}".rstrip())
     resolution = resolve(spec, reader.given, problems=problems, lenient=True)
     if resolution.problems:
         raise UsageError(resolution.problems)
     options = resolution.parameters
+    folder_of(options)  # one that is not there is a mistake, not a folder without sweeps
     if word == "ls":
         return _list(options)
     plan = _find(names[0] if names else "", str(options["output_dir"]))
@@ -106,6 +108,11 @@ def _find(name: str, output_dir: str) -> Plan:
     plan = Plan(SweepDir(output_dir, name))
     if os.sep in name or not plan.read().exists:
         names = sweep_names(output_dir)
+        if name in names:
+            raise UsageError(
+                f"the plan of the sweep {name!r} cannot be read ({os.fspath(plan.dir.plan_file)}). "
+                "The command that has begun it begins it anew; finished runs count with --reuse."
+            )
         hint = did_you_mean(name, names) or (f" There are {', '.join(names)}." if names else " There is none.")
         raise NotFoundError(f"there is no sweep {name!r} in {output_dir!r}.{hint}")
     return plan
@@ -169,7 +176,22 @@ def _retry(plan: Plan, options: Parameters) -> int:
     if len(classes) > 1:
         raise UsageError(f"--{classes[0]} and --{classes[1]} are both given. Give one of them.")
     file, words = _command_of(plan)
+    if options.source_of("output_dir").startswith("command line"):
+        words = _with_output_dir(words, str(options["output_dir"]))
     return _run_program([file, "sweep", "--retry", classes[0] if classes else "all", *words])
+
+
+def _with_output_dir(words: list[str], output_dir: str) -> list[str]:
+    """Return a recorded command for the folder that is given now: its own may be relative to somewhere else."""
+    kept: list[str] = []
+    end = words.index("--") if "--" in words else len(words)
+    rest = iter(words[:end])
+    for word in rest:
+        if word == "--output-dir":
+            next(rest, None)
+        elif not word.startswith("--output-dir="):
+            kept.append(word)
+    return [*kept, f"--output-dir={os.path.abspath(output_dir)}", *words[end:]]
 
 
 def _add(name: str, words: list[str]) -> int:

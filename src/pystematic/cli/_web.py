@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pystematic.cli._listing import choose_runs
+from pystematic.cli._listing import choose_runs, say_damaged
 from pystematic.cli._records import folder_of, runs_in, runs_named
 from pystematic.errors import NotFoundError, UsageError
 from pystematic.rundir import RunDir
@@ -53,7 +53,9 @@ def write_report(options: Parameters, words: list[str]) -> int:
     if words:
         found = runs_named(options, words)
     else:
-        chosen, _ = choose_runs(options, runs_in(options))
+        everything = runs_in(options)
+        chosen, _ = choose_runs(options, everything)
+        say_damaged(everything)
         found = list(chosen)
     if not found:
         raise NotFoundError(f"no run in {options['output_dir']!r} fits: there is nothing to report.")

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._summary import is_current_summary as is_current_summary
     from pystematic.rundir._summary import make_summary as make_summary
     from pystematic.rundir._summary import parse_metrics as parse_metrics
+    from pystematic.rundir._summary import rewrite_summary as rewrite_summary
     from pystematic.rundir._summary import summarize as summarize
     from pystematic.rundir._tags import SYSTEM_PREFIX as SYSTEM_PREFIX
     from pystematic.rundir._tags import is_unicode as is_unicode
@@ -111,7 +112,7 @@ _HOMES = {
     "_process": ("host_name", "is_alive", "process_identity"),
     "_scalars": ("REDUCTIONS", "ScalarFormatter"),
     "_series": ("Points", "RecordedSeries", "SeriesFile", "SeriesWriter", "by_tag", "read_series"),
-    "_summary": ("Tally", "is_current_summary", "make_summary", "parse_metrics", "summarize"),
+    "_summary": ("Tally", "is_current_summary", "make_summary", "parse_metrics", "rewrite_summary", "summarize"),
     "_tags": ("SYSTEM_PREFIX", "is_unicode", "shown_tag"),
     "_text_documents": ("parse_json_with_lines", "parse_toml_with_lines"),
     "_yaml": ("ParameterLines", "format_parameters", "parse_parameters", "parse_yaml", "read_parameters"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 
+from ._files import read_document, write_document
 from ._layout import RunDir, rank_of_metrics_file
 from ._scalars import parse_special, special_name
 from ._series import SeriesFile, by_tag, read_series
@@ -232,6 +233,21 @@ def summarize(folder: str | os.PathLike[str], *, dropped: int = 0) -> dict[str, 
         sizes[path.name] = file.offset
     metrics = Tally.merged(tallies).to_plain()
     return make_summary(metrics, sizes=sizes, dropped=dropped, damaged_lines=damaged_lines)
+
+
+def rewrite_summary(folder: str | os.PathLike[str]) -> None:
+    """Write ``summary.json`` anew, from the series; for when nobody else writes it any more.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = RunDir(folder).summary_file
+    before = read_document(path) or {}
+    document = summarize(folder)
+    # What never came into the series cannot be counted in them.
+    known = {key: before.get(key) for key in ("dropped", "dropped_items")}
+    document.update((key, count) for key, count in known.items() if isinstance(count, int))
+    write_document(path, document)
 
 
 def make_summary(

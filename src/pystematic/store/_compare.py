@@ -33,11 +33,13 @@ def parse_metric(text: str) -> tuple[str, str]:
 def varying_parameters(runs: Iterable[Run]) -> list[str]:
     """Return the names of the parameters in which runs differ, in the order of their declaration.
 
-    A parameter that only some of the runs have varies. Those of ours that say how a run is started, not what it is
-    (``output_dir``, ``tags``, ``device`` and so on), are left out.
+    A parameter that only some of the runs have varies; a run without any, as its record of them is damaged, says
+    nothing of that. Those of ours that say how a run is started, not what it is (``output_dir``, ``tags``, ``device``
+    and so on), are left out.
     """
     left_out = _starting_parameters()
-    return [name for name in _differing([run.plain_params for run in runs]) if name not in left_out]
+    known = [params for run in runs if (params := run.plain_params)]
+    return [name for name in _differing(known) if name not in left_out]
 
 
 # Two of them that are equal are spelled alike, unlike 0.0 and -0.0.
@@ -47,7 +49,22 @@ _COMPARE_EXACTLY = frozenset((str, int, bool, type(None), type(MISSING)))
 def varying_columns(columns: Mapping[str, Sequence[Any]]) -> list[str]:
     """Return the same of parameters that stand in columns by their names, ``MISSING`` where a run has none."""
     left_out = _starting_parameters()
-    return [name for name, values in columns.items() if name not in left_out and _is_varying(values)]
+    known = _without_empty_rows(columns)
+    return [name for name, values in known.items() if name not in left_out and _is_varying(values)]
+
+
+def _without_empty_rows(columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    """Leave out runs without any parameter. Most often there is none, and one look at one column shows that."""
+    empty: list[int] | None = None
+    for values in columns.values():
+        rows = range(len(values)) if empty is None else empty
+        empty = [row for row in rows if values[row] is MISSING]
+        if not empty:
+            return columns
+    left_out = set(empty or ())
+    return {
+        name: [value for row, value in enumerate(values) if row not in left_out] for name, values in columns.items()
+    }
 
 
 def _is_varying(values: Sequence[Any]) -> bool:

@@ -94,7 +94,7 @@ def _examine_run(directory: str) -> Iterator[Finding]:
     is_needed = bool(series.sizes) or run.dir.summary_file.exists()
     if is_needed and not (summary and rundir.is_current_summary(summary, directory) and _is_readable(summary)):
         what = f"{run.dir.summary_file.name} does not count all that the series hold"
-        yield Finding(directory, what, "it is computed anew", lambda: _write_summary(run, summary))
+        yield Finding(directory, what, "it is computed anew", lambda: rundir.rewrite_summary(directory))
 
 
 def _examine_checkpoints(run_dir: rundir.RunDir) -> Iterator[Finding]:
@@ -130,14 +130,6 @@ def _is_readable(summary: dict[str, Any]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _write_summary(run: Run, summary: dict[str, Any] | None) -> None:
-    document = rundir.summarize(run.path)
-    # What never came into the series cannot be counted in them.
-    known = {key: (summary or {}).get(key) for key in ("dropped", "dropped_items")}
-    document.update((key, count) for key, count in known.items() if isinstance(count, int))
-    rundir.write_document(run.dir.summary_file, document)
 
 
 def _damaged_documents(run: Run) -> Iterator[Finding]:

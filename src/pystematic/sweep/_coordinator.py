@@ -39,7 +39,7 @@ PERIOD_S = 0.2
 ALIKE = 3
 # How often a sampler may propose what was tried before, for one trial.
 MOST_REPETITIONS = 100
-KILLED, OOM, TIMEOUT = "killed", "oom", "timeout"
+KILLED, OOM, TIMEOUT, EXITED = "killed", "oom", "timeout", "exited"
 
 
 @record
@@ -430,7 +430,7 @@ class Coordinator:
                 "error": None if error is None else error[0],
                 "objective": value,
                 "metric": None if self.objective is None else self.objective.text,
-                "log": event.log,
+                "log": event.log or (error[1] if error is not None else ""),
                 "code": None if job.run_dir is None else Run(job.run_dir).document.get("code"),
                 "at": time.time(),
             }
@@ -589,10 +589,14 @@ def _status_of(job: Job, event: Event) -> tuple[str, tuple[str, str] | None]:
         return status, None
     if status == "completed":
         return status, None
+    if status == "damaged" and event.reason is None:
+        return "failed", ("damaged", f"its record in {job.run_dir} cannot be read")
     found = run.document.get("error")
     error = found if isinstance(found, dict) else {}
-    kind = event.reason or error.get("type") or KILLED
-    return "failed", (str(kind), str(error.get("message") or event.log))
+    # The record of a run that has called `sys.exit` knows its exit code, and of no error.
+    without_error = EXITED if status == "failed" else KILLED
+    kind = event.reason or error.get("type") or without_error
+    return "failed", (str(kind), str(error.get("message") or event.log or f"exit code {event.exit_code}"))
 
 
 def _without_numbers(text: str) -> str:

@@ -73,17 +73,23 @@ def last_line(run_dir: str | None, tail: str) -> str:
         run_dir: of the run, None where there never was one.
         tail: the end of what was printed outside of its log.
     """
-    text = tail
-    if run_dir is not None:
-        text = _tail_of(os.fspath(rundir.RunDir(run_dir).log_file(0))) or tail
+    if run_dir is None:
+        return _last_telling(tail, "")
+    one = rundir.RunDir(run_dir)
+    return _last_telling(_tail_of(os.fspath(one.log_file(0))), f" {one.id}: ") or _last_telling(tail, "")
+
+
+def _last_telling(text: str, opening: str) -> str:
+    """Return the last line that is neither blank nor one that a log begins or ends with."""
     for line in reversed(text.splitlines()):
         words = without_time(line).strip()
-        if words and not words.endswith(_CLOSING):
+        is_opening = opening != "" and opening in words and words != line.strip()
+        if words and not is_opening and not words.endswith(_CLOSING):
             return words
     return ""
 
 
-# How the log of a run ends: "failed, exit code 1".
+# How the log of a run ends: "failed, exit code 1". It begins with what was run: "train RUN: prog.py train".
 _CLOSING = tuple(f", exit code {code}" for code in range(256))
 
 

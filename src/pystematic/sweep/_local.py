@@ -200,6 +200,7 @@ def make_local_executor(
             f"gpus={gpus}: each run would need more devices than this machine shows ({len(devices.uuids)}). "
             "Ask for fewer; CUDA_VISIBLE_DEVICES says which of them count."
         )
+    _open_standard_descriptors()
     why = why_not_fork() if fork else "fresh interpreters were asked for"
     if why is None:
         return _forked(experiment, jobs, devices)
@@ -220,9 +221,19 @@ def make_fresh_executor(code: Code, jobs: int) -> LocalExecutor:
     Raises:
         ExperimentError: there can be no further process.
     """
+    _open_standard_descriptors()
     made, _ = _spawned("fresh", jobs, code, Devices([]), None)
     assert made is not None
     return made
+
+
+def _open_standard_descriptors() -> None:
+    """Open what a caller has closed (``<&-``): a socket with the number 0 would be taken for standard input."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
 
 
 def _spawned(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pystematic.sweep._job_files import JobFiles
 
 
+# How long somebody may take to accept a connection at an address that was given.
+REACHABLE_LIMIT_S = 10.0
 _RAYS_OWN = ("RAY_", "PYTHONBREAKPOINT")
 
 
@@ -60,13 +63,17 @@ class RayQueue(Queue):
         paths = os.environ.get("PYTHONPATH")
         environment = {"env_vars": {"PYTHONPATH": paths}} if paths else None
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "runtime_env": environment}
+        where = address or os.environ.get("RAY_ADDRESS")
+        if where:
+            _check_reachable(where)
         with _own_signals():
             try:
                 ray.init(address=address or "auto", **options)
-            except ConnectionError as error:
-                if address is not None or os.environ.get("RAY_ADDRESS"):
-                    where = address or os.environ["RAY_ADDRESS"]
+            except (ConnectionError, ValueError) as error:
+                if where:
                     raise ExperimentError(f"--on ray: there is no cluster at {where!r}: {error}") from None
+                if not isinstance(error, ConnectionError):
+                    raise
                 ray.init(include_dashboard=False, **options)
         _keep_off_stdout()
 
@@ -104,6 +111,22 @@ class RayQueue(Queue):
             with _own_signals():
                 self._ray.shutdown()
         _restore(self._variables)
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address at which nothing listens: Ray itself tries for minutes, and hears no signal meanwhile.
+
+    Raises:
+        ExperimentError: nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # such as ``auto``: Ray knows what it means, or says that it is no address
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHABLE_LIMIT_S).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ExperimentError(f"--on ray: there is no cluster at {address!r}: {why}.") from None
 
 
 def make_ray_queue(address: str | None, limits: Any) -> RayQueue:

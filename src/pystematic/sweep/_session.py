@@ -64,7 +64,8 @@ class SweepOptions:
 
     ``again`` names the runs that are to be run once more, ``repeat`` those of them that are done (``changed``: by other
     code), ``add`` says that the points are added to the sweep ``name``.
-    ``on`` is where runs are made, by the parameter of this name when None.
+    ``on`` is where runs are made, by the parameter of this name when None. ``is_dry``: nothing will be run, so that the
+    points of a grid that needs ``yes`` are counted only.
     """
 
     name: str | None = None
@@ -80,7 +81,29 @@ class SweepOptions:
     repeat: str | None = None
     add: bool = False
     on: str | None = None
+    is_dry: bool = False
     limits: RunLimits = RunLimits()
+
+
+def _too_small(options: SweepOptions) -> list[str]:
+    """Return what is wrong with the options that count something."""
+    limits = options.limits
+    least = {"seeds": 1, "trials": 1, "threads": 1, "gpus": 0, "retries": 0}
+    given = {
+        "seeds": options.seeds,
+        "trials": options.trials,
+        "threads": limits.threads,
+        "gpus": limits.gpus,
+        "retries": limits.retries,
+    }
+    problems = [
+        f"--{name} {value}: give at least {least[name]}."
+        for name, value in given.items()
+        if value is not None and value < least[name]
+    ]
+    if limits.timeout_s is not None and limits.timeout_s <= 0:
+        problems.append(f"--timeout {limits.timeout_s:g}: give more than 0 seconds.")
+    return problems
 
 
 class Session:
@@ -161,19 +184,23 @@ class Session:
             )
         if options.search is None and (options.trials is not None or options.search_seed is not None):
             problems.append("--trials and --search-seed belong to --search.")
-        if options.seeds is not None and options.seeds < 1:
-            problems.append(f"--seeds {options.seeds}: give at least 1.")
-        if options.trials is not None and options.trials < 1:
-            problems.append(f"--trials {options.trials}: give at least 1.")
+        problems += _too_small(options)
         if options.seeds is not None and self._own_seed:
             problems.append("--random-seed has several values, and --seeds is given. Give one of them.")
-        count = self.space.count
-        if options.search is None and count is not None and count > MOST_WITHOUT_QUESTION and not options.yes:
+        if self.are_points_counted_only and not options.is_dry:
+            count = self.space.count
             problems.append(f"the grid has {count} points. If that is meant, say --yes; --dry-run shows the space.")
         if options.add and options.name is None:
             problems.append("--add needs the --name of a sweep.")
         if problems:
             raise UsageError(problems)
+
+    @property
+    def are_points_counted_only(self) -> bool:
+        """Whether there are too many points to be made without ``yes``."""
+        count = self.space.count
+        is_many = self.options.search is None and count is not None and count > MOST_WITHOUT_QUESTION
+        return is_many and not self.options.yes
 
     def _find_objective(self) -> Objective | None:
         if self.options.metric is not None:
@@ -252,6 +279,9 @@ class Session:
         if self.options.search is not None:
             self._check_corners()
             return
+        if self.are_points_counted_only:
+            self._maker.plan(next(self.space.grid()), 0)  # says what is wrong with all of them
+            return
         if self.is_planned and not self.options.add:
             return
         known = dict.fromkeys(self.plan.state.points)
@@ -286,6 +316,8 @@ class Session:
         """How many points there are, or will be."""
         if self.options.search is not None:
             return self._trials
+        if self.are_points_counted_only:
+            return self.space.count or 0
         return len(self.plan.state.points) + len(self.new_points)
 
     @property

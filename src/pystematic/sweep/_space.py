@@ -153,27 +153,33 @@ class SpaceReader:
 
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
-                rows = list(csv.reader(file))
+                reader = csv.reader(file)
+                rows = [(row, reader.line_num) for row in reader]
         except (OSError, UnicodeError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or "it is no CSV file in UTF-8"
             self.problems.append(f"--points {path} cannot be read: {reason}.")
             return
-        rows = [row for row in rows if any(cell.strip() for cell in row)]
+        rows = [(row, line) for row, line in rows if any(cell.strip() for cell in row)]
         if len(rows) < 2:
             self.problems.append(f"--points {path}: expected a line of names, and a line for each point.")
             return
-        header, *points = rows
+        (header, first), *points = rows
+        for row, line in points:
+            if any(cell.strip() for cell in row[len(header) :]):
+                self.problems.append(f"file {path}:{line} has more values than there are names in line {first}.")
         for column, heading in enumerate(header):
-            source = f"file {path}:1"
+            source = f"file {path}:{first}"
             parameter = self._known(snake(heading.strip()), source)
             if parameter is not None and not parameter.identity:
                 self.problems.append(_not_identity(parameter, source))
+            elif parameter is not None and any(axis.name == parameter.name for axis in self._points):
+                self.problems.append(f"{parameter.name} is the name of two columns ({source}). Give it once.")
             elif parameter is not None:
                 self._points.append(self._column(parameter, path, column, points))
 
-    def _column(self, parameter: Parameter, path: str, column: int, points: Sequence[Sequence[str]]) -> Axis:
+    def _column(self, parameter: Parameter, path: str, column: int, points: Sequence[tuple[list[str], int]]) -> Axis:
         values: list[Any] = []
-        for number, row in enumerate(points, 2):
+        for row, number in points:
             cell = row[column].strip() if column < len(row) else ""
             source = f"file {path}:{number}"
             try:
@@ -245,9 +251,13 @@ class SpaceReader:
         if parameter.name in _OF_ONE_RUN:
             self.problems.append(f"{parameter.option} belongs to a single run, not to a sweep ({given.source}).")
             return True
+        if parameter.secret and _has_many(parameter, given):
+            self.problems.append(_not_told_apart(parameter, given.source))
+            return True
         if parameter.identity:
             return False
-        if not parameter.framework and _has_many(parameter, given):
+        is_sentence = parameter.framework and parameter.name == "note"  # in which a comma is only that
+        if not is_sentence and _has_many(parameter, given):
             self.problems.append(_not_identity(parameter, given.source))
             return True
         self._settings[parameter.name] = given
@@ -321,6 +331,13 @@ def _not_identity(parameter: Parameter, source: str) -> str:
     return (
         f"{parameter.option} has several values ({source}), but is no part of what a run is: runs that differ in it "
         "only are the same. Give it one value."
+    )
+
+
+def _not_told_apart(parameter: Parameter, source: str) -> str:
+    return (
+        f"{parameter.option} has several values ({source}), but is secret: none is recorded, so that runs which differ "
+        "in it only are the same. Give it one value."
     )
 
 

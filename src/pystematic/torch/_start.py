@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 
+from pystematic import rundir
 from pystematic.errors import ExperimentError
 from pystematic.run import Place, RunHooks, RunRequest, die_with, execute, why_not_fork
 from pystematic.torch._launch import OVERTIME_S, RankGroup, RankProcess, fork_ranks
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Tells a fresh process of a run which one it is; taken out of the environment as soon as it is read.
 HANDOVER = "PYSTEMATIC_RANK"
+# Series of all ranks that are read anew at the end; about 300,000 numbers.
+RECOUNT_LIMIT_BYTES = 24 << 20
 _NO_HOOKS = RunHooks(before=lambda parameters: None, after=lambda error: None)
 
 
@@ -70,10 +73,26 @@ def _start_all(
         store = open_store(plan.world_size)
         for process in group.processes:
             process.send(f"port={store.port}\n".encode())
-        return group.wait()
+        try:
+            return group.wait()
+        finally:
+            _count_in_late_numbers(run_dir)
     except BaseException:
         group.kill()
         raise
+
+
+def _count_in_late_numbers(run_dir: str) -> None:
+    """Bring the summary up to date where other processes have recorded on when rank 0 wrote it; all have ended now."""
+    summary = rundir.read_document(rundir.RunDir(run_dir).summary_file)
+    if summary is None or rundir.is_current_summary(summary, run_dir):
+        return
+    if sum(path.stat().st_size for path in rundir.RunDir(run_dir).metrics_files()) > RECOUNT_LIMIT_BYTES:
+        return  # readers see that it is behind, and count for themselves
+    try:
+        rundir.rewrite_summary(run_dir)
+    except OSError:  # a full disk: as above
+        return
 
 
 def be_rank(
