@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,14 +81,35 @@ def call_script(*words: str) -> None:
     assert done.returncode == 0, f"scripts/slurm_local.sh {words[0]} has failed; call it by hand to see why"
 
 
+RAY_CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+try:
+    cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    print("ADDRESS", cluster.address, flush=True)
+    sys.stdin.read()
+finally:
+    cluster.shutdown()
+"""
+
+
 def run_ray() -> Iterator[str]:
     """Have a Ray cluster of two nodes on this machine; yields its address."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    importlib.import_module("ray")  # which puts its own into sys.path and sys.excepthook: no test is to blame for that
+    # In a process of its own: a node takes over the handling of SIGTERM where it is started, and for good.
+    process = subprocess.Popen(
+        [sys.executable, "-c", RAY_CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
-        cluster.add_node(num_cpus=2)
-        cluster.wait_for_nodes()
-        yield cluster.address
+        address = next((line.split()[1] for line in process.stdout if line.startswith("ADDRESS ")), None)
+        assert address is not None, "no Ray cluster could be started"
+        yield address
     finally:
-        cluster.shutdown()
+        process.stdin.close()  # it ends then, as it does when this process dies
+        process.wait(LIMIT_S)
+        process.stdout.close()
