@@ -197,10 +197,10 @@ def test_what_cannot_be_repaired_stays_wrong(capsys: Capsys, monkeypatch: pytest
     damaged = make_run(OUTPUT)
     damaged.run_file.write_text("{")
 
-    def refuse(path: object, document: object) -> None:
+    def refuse(folder: object) -> None:
         raise OSError(28, "No space left on device", "summary.json")
 
-    monkeypatch.setattr(rundir, "write_document", refuse, raising=False)
+    monkeypatch.setattr(rundir, "rewrite_summary", refuse, raising=False)
     ended = pystematic(capsys, "doctor", "--repair", "--output", "json")
     assert ended.code == 1
     report = json.loads(ended.out)
