@@ -16,7 +16,7 @@ from tests.process.clusters import SCRIPTS, is_root_with, needs_slurm
 
 LIMIT_S = 120
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)  # the wait for others who use the same Slurm counts
 
 PROGRAM = """
     import os, threading

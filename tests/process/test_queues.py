@@ -28,7 +28,7 @@ FAILING = (7, 14)
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="signals and process groups as Linux has them"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),  # the wait for others who use the same Slurm counts
 ]
 on_slurm = [needs_slurm, needs_submitit, pytest.mark.xdist_group("slurm")]
 SLURM = [pytest.param("slurm", marks=on_slurm)]
