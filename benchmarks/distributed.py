@@ -131,7 +131,7 @@ def run_program(contender: Contender, count: int, folder: Path, *, busy: bool = 
         assert process.stdout is not None
         for line in process.stdout:
             words = line.split()
-            if "JOINED" in words and joined_s is None:
+            if "JOINED" in line and joined_s is None:
                 joined_s = time.perf_counter() - begun
             elif words[:1] == ["STEPS"]:
                 rates[words[1]] = float(words[2])
