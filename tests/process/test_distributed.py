@@ -297,13 +297,15 @@ def test_the_summary_counts_in_what_a_process_records_behind_the_end_of_rank_0(s
     program = write_program(
         working_dir,
         """
-        import time
+        import threading
         import pystematic
+
+        never = threading.Event()
 
         @pystematic.experiment
         def train(parameters, context):
             while context.rank == 1 and not (context.output_dir / "summary.json").exists():
-                time.sleep(0.01)
+                never.wait(0.01)
             context.recorder.scalar("loss", 1.0 + context.rank, step=0)
 
         if __name__ == "__main__":

@@ -21,8 +21,10 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and pro
 
 # Runs go on until the file "go" is there.
 PROGRAM = """
-    import os, time
+    import os, threading
     import pystematic
+
+    never = threading.Event()
 
     @pystematic.parameter(name="lr", type=float, default=0.1)
     @pystematic.parameter(name="steps", type=int, default=3)
@@ -36,7 +38,8 @@ PROGRAM = """
             context.recorder.scalar("loss", parameters["lr"], step=step)
             context.recorder.step()
             step += 1
-            time.sleep(0.01 if parameters["waits"] else 0)
+            if parameters["waits"]:
+                never.wait(0.01)  # the pace of a loop
 
     if __name__ == "__main__":
         pystematic.global_entrypoint()

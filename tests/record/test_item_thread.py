@@ -308,6 +308,7 @@ def test_a_line_is_written_after_its_file_only(working_dir: Path) -> None:
     program = """
 import os, signal, sys, threading, time, pystematic
 import numpy as np
+never = threading.Event()
 recorder = pystematic.Recorder(sys.argv[1])
 image = np.random.default_rng(1).integers(0, 255, (300, 300, 3), dtype=np.uint8)
 recorder.image("a", image)
@@ -316,7 +317,7 @@ recorder.flush()  # a busy machine may take long to come so far
 threading.Timer(float(sys.argv[2]), lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
 while True:
     recorder.image("a", image)
-    time.sleep(0.01)  # the pace of a loop, so that the kill meets a file that is being written, not a full queue
+    never.wait(0.01)  # the pace of a loop, so that the kill meets a file that is being written, not a full queue
 """
     for number, delay_s in enumerate((0.1, 0.3, 0.5)):
         folder = f"output-{number}"

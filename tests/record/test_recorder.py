@@ -402,18 +402,19 @@ def test_a_disk_that_hangs_slows_and_then_drops_and_the_program_goes_on(
 # -- the ends of processes ---------------------------------------------------------------------------------------
 
 KILLED = """
+    never = threading.Event()
     recorder = Recorder(sys.argv[1])
     print("ready", flush=True)
     while True:
         recorder.scalar("at", time.monotonic())
         recorder.step()
-        time.sleep(0.001)  # the pace of a loop that records a thousand numbers a second
+        never.wait(0.001)  # the pace of a loop that records a thousand numbers a second
 """
 
 
 def test_what_was_recorded_a_second_before_a_kill_is_there(working_dir: Path) -> None:
     program = working_dir / "prog.py"
-    program.write_text("import sys, time\nfrom pystematic import Recorder\n" + textwrap.dedent(KILLED))
+    program.write_text("import sys, threading, time\nfrom pystematic import Recorder\n" + textwrap.dedent(KILLED))
     children = []
     for i in range(3):
         child = subprocess.Popen([sys.executable, program, f"output-{i}"], stdout=subprocess.PIPE)

@@ -242,9 +242,10 @@ def set_size(terminal: int, rows: int, columns: int) -> None:
 
 def test_a_terminal_stays_one_with_its_width_and_later_widths(working_dir: Path) -> None:
     body = (
-        "import time; print(os.isatty(1), os.isatty(2), os.get_terminal_size(1).columns, flush=True); "
+        "import threading; never = threading.Event(); print(os.isatty(1), os.isatty(2), os.get_terminal_size(1).columns, flush=True); "
         "os.read(0, 1); "
-        "[time.sleep(0.01) for _ in range(1000) if os.get_terminal_size(1).columns != 50]; "
+        "is_new = lambda: os.get_terminal_size(1).columns == 50; "
+        "[never.wait(0.01) for _ in range(1000) if not is_new()]; "
         "print(os.get_terminal_size(1).columns, '\\x1b[31mred\\x1b[0m', flush=True)"
     )
     program = write(working_dir, body)
