@@ -242,7 +242,8 @@ def set_size(terminal: int, rows: int, columns: int) -> None:
 
 def test_a_terminal_stays_one_with_its_width_and_later_widths(working_dir: Path) -> None:
     body = (
-        "import threading; never = threading.Event(); print(os.isatty(1), os.isatty(2), os.get_terminal_size(1).columns, flush=True); "
+        "import threading; never = threading.Event(); "
+        "print(os.isatty(1), os.isatty(2), os.get_terminal_size(1).columns, flush=True); "
         "os.read(0, 1); "
         "is_new = lambda: os.get_terminal_size(1).columns == 50; "
         "[never.wait(0.01) for _ in range(1000) if not is_new()]; "
