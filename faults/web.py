@@ -252,6 +252,8 @@ def markup(place: Place) -> None:
         expect(ended.code == 1, f"a failing run ended with {ended.code}: {last_line(ended.stderr)}")
     runs = run_dirs(place.output_dir)
     expect(len(runs) == 2 * len(MARKUP), f"{len(runs)} runs were made")
+    # In the order in which they were made: those of one second have names in any order.
+    runs.sort(key=lambda run: json.loads((run / "run.json").read_text())["started_at"])
     (runs[0] / f"{MARKUP[2].replace('/', '_')}.html").write_text(MARKUP[0])
     server = Server(place)
     server.let_in()
