@@ -29,8 +29,9 @@ def test_a_plain_run_loads_nothing_heavy(working_dir: Path) -> None:
             "import atexit, sys\n    atexit.register(lambda: print(sorted(sys.modules)))\n\n    if __name__",
         ),
     )
-    run_python(program, "train", cwd=working_dir)  # what is found only once is in its cache then
-    done = run_python("-S", "-c", WITHOUT_SITE.format(paths=sys.path, program=str(program)), cwd=working_dir)
+    command = ("-S", "-c", WITHOUT_SITE.format(paths=sys.path, program=str(program)))
+    run_python(*command, cwd=working_dir)  # what is found once for these paths is in its cache then
+    done = run_python(*command, cwd=working_dir)
     assert done.returncode == 0, done.stderr
     loaded = set(eval(done.stdout.splitlines()[-1]))
     assert "pystematic.run._lifecycle" in loaded
