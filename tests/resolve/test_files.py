@@ -470,6 +470,7 @@ class TestProjectFile:
             "[ tool . 'pystematic' ]\nepochs = 5\n",
             '["tool"."pystematic"]\nepochs = 5\n',
             "[tool]\npystematic.epochs = 5\n",
+            "[project]\n[tool] # ours, and others\nrows = [\n['a'],\n]\npystematic.epochs = 5\n",
             "[tool]\npystematic = {epochs = 5}\n",
             "[tool]\n'pystematic' = {epochs = 5}\n",
             "tool.pystematic.epochs = 5\n",
@@ -489,6 +490,11 @@ class TestProjectFile:
                 "pystematic>=2",
                 'pystematic[torch]',
             ]
+            [project.entry-points.'pystematic']
+            [project.scripts]
+            pystematic = "pystematic.cli:main"
+            [tool.other]
+            pystematic = true
             """,
         )
         done = run_python(

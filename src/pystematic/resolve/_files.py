@@ -269,11 +269,15 @@ def _may_hold_our_table(raw: bytes) -> bool:
 
     Spares the many projects that only depend on pystematic the import of a TOML parser at each start.
     """
+    if b"pystematic" not in raw:
+        return False
+    table = b""
     for line in raw.splitlines():
-        if b"pystematic" in line:
-            key = b"".join(line.split()).replace(b'"', b"").replace(b"'", b"")
-            if key.startswith((b"[", b"tool", b"pystematic.", b"pystematic=")):
-                return True
+        key = b"".join(line.partition(b"#")[0].split()).replace(b'"', b"").replace(b"'", b"")
+        if key.startswith(b"[") and b"," not in key:  # with a comma: a row of a list
+            table = key
+        if b"pystematic" in key and (key.startswith((b"[tool", b"[[tool")) or table in (b"", b"[tool]")):
+            return True
     return False
 
 

@@ -33,6 +33,7 @@ DEEPEST = 50
 # Bits of the whole numbers that are spelled as numbers; Python refuses to read much longer ones.
 MOST_BITS = 10_000
 _GIT = b'\n "git": {'
+_DECODER = json.JSONDecoder()
 
 
 class Facts:
@@ -233,7 +234,7 @@ def commit_of(environment: bytes) -> str | None:
     try:
         if start >= 0:
             text = environment[start + len(_GIT) - 1 :].decode()
-            git, _ = json.JSONDecoder().raw_decode(text)
+            git, _ = _DECODER.raw_decode(text)
         elif environment.startswith(b'{\n "schema"'):
             return None
         else:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 # In a folder of at most so many runs the files of each are looked at every time, in a larger one those of some in turn.
-ALL_LOOKED_AT, LOOKED_AT = 1000, 500
+ALL_LOOKED_AT, LOOKED_AT = 1000, 250
 # Runs that were read lately are kept in a segment of at most so many, which is cheap to write anew.
 SMALL = 256
 # So many segments that are less than half full are joined.

@@ -36,7 +36,7 @@ SETTLED_AFTER_NS = 2_000_000_000
 # Lines of parameters that are remembered; each is some hundred bytes.
 MOST_LINES = 20_000
 # Directories that one process looks at, while a second one would have to be made.
-MOST_ALONE = 20_000
+MOST_ALONE = 5_000
 # On Windows the time of a directory's last change is another one, and files are found by their whole path.
 _HAS_DIR_FD = os.stat in os.supports_dir_fd
 _IS_WINDOWS = sys.platform == "win32"

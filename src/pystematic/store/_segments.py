@@ -133,11 +133,15 @@ def read_segments(folder: str, found: Sequence[tuple[str, int]]) -> list[PackedS
     """
     # By the times of their start, as they are in their names: to put them in order later costs next to nothing then.
     ordered = sorted(found, key=lambda pair: pair[0].rpartition("/")[2])
-    parts = [ordered[start : start + SIZE] for start in range(0, len(ordered), SIZE)]
+    by_two = len(ordered) > MOST_ALONE and may_fork()
+    count = -(-len(ordered) // SIZE)
+    count += by_two and count % 2  # as many for each
+    size = -(-len(ordered) // count)
+    parts = [ordered[start : start + size] for start in range(0, len(ordered), size)]
     was_enabled = gc.isenabled()
     gc.disable()  # millions of objects, and no cycles
     try:
-        if len(ordered) > MOST_ALONE and may_fork():
+        if by_two:
             return _read_by_two(folder, parts)
         reader = Reader()
         return [_read_part(reader, folder, part) for part in parts]
