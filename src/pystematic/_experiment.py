@@ -246,7 +246,10 @@ class Experiment:
 
         reader = SpaceReader(self.spec)
         reader.add_values({**dict(params or {}), **lists})
-        timeout_s = parse_duration(timeout) if isinstance(timeout, str) else timeout
+        try:
+            timeout_s = parse_duration(timeout) if isinstance(timeout, str) else timeout
+        except ValueError as error:
+            raise UsageError(f"--timeout: {error}.") from None
         options = SweepOptions(
             name=name,
             seeds=seeds,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+import pystematic
 from tests.builders import run_python, write_program
 
 PROGRAM = """
@@ -38,3 +42,30 @@ def test_all_runs_of_a_sweep_come_back_and_the_same_call_runs_nothing(tmp_path: 
     ]
     assert (first, counts) == (str(expected), "8 8 0.1")
     assert (again, counts_again) == (first, counts)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"jobs": "2"}, "--jobs '2': give a whole number."),
+        ({"jobs": 0}, "--jobs 0: give at least 1."),
+        ({"seeds": True}, "--seeds True: give a whole number."),
+        ({"retries": 1.5}, "--retries 1.5: give a whole number."),
+        ({"timeout": "soon"}, "--timeout: expected a duration such as 30s, 10m or 2h, got 'soon'."),
+        ({"timeout": [1]}, "--timeout [1]: give seconds, or a text such as 2h."),
+        ({"on": 3}, "--on '3': there is no such place. Known: local, slurm[:PROFILE], ray[:ADDRESS]."),
+    ],
+    ids=str,
+)
+def test_an_option_that_fits_nothing_is_one_error_and_nothing_is_made(
+    working_dir: Path, option: dict[str, Any], message: str
+) -> None:
+    @pystematic.parameter(name="x", type=int, default=0)
+    @pystematic.experiment
+    def train(parameters: Any) -> None:
+        pass
+
+    with pytest.raises(pystematic.UsageError) as caught:
+        train.sweep(x=[1, 2], **option)
+    assert str(caught.value) == message
+    assert not Path("output").exists()

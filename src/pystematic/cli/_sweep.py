@@ -277,11 +277,8 @@ def _run(session: Session, options: Parameters) -> int:
     from pystematic.cli._sweep_display import make_display
     from pystematic.cli._sweep_table import print_result
 
-    jobs = options["jobs"]
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"--jobs {jobs}: give at least 1.")
     display = make_display(session)
-    code = session.run(lambda: session.make_executor(jobs), display)
+    code = session.run(lambda: session.make_executor(options["jobs"]), display)
     print_result(session.result(), str(options["output"]))
     return code
 

@@ -68,13 +68,13 @@ def parse_place(text: str, source: str = "--on") -> Place:
     Raises:
         UsageError: it is none.
     """
-    kind, colon, detail = text.partition(":")
+    kind, colon, detail = str(text).partition(":")  # from code it may be anything
     if kind == LOCAL and not colon:
         return Place()
     if kind not in _QUEUES or (colon and not detail):
         known = f"local, {', '.join(f'{name}[:{detail}]' for name, (detail, _) in _QUEUES.items())}"
         raise UsageError(
-            f"{source} {short(text)}: there is no such place.{did_you_mean(kind, _QUEUES)} Known: {known}."
+            f"{source} {short(str(text))}: there is no such place.{did_you_mean(kind, _QUEUES)} Known: {known}."
         )
     return Place(kind, detail or None)
 

@@ -96,14 +96,21 @@ def _too_small(options: SweepOptions) -> list[str]:
         "gpus": limits.gpus,
         "retries": limits.retries,
     }
-    problems = [
-        f"--{name} {value}: give at least {least[name]}."
-        for name, value in given.items()
-        if value is not None and value < least[name]
-    ]
-    if limits.timeout_s is not None and limits.timeout_s <= 0:
+    problems = [problem for name, value in given.items() if (problem := _count_problem(name, value, least[name]))]
+    if limits.timeout_s is not None and not isinstance(limits.timeout_s, int | float):  # from code
+        problems.append(f"--timeout {limits.timeout_s!r}: give seconds, or a text such as 2h.")
+    elif limits.timeout_s is not None and limits.timeout_s <= 0:
         problems.append(f"--timeout {limits.timeout_s:g}: give more than 0 seconds.")
     return problems
+
+
+def _count_problem(name: str, value: Any, least: int) -> str | None:
+    """Return what is wrong with an option that counts something; from code it may be anything."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return f"--{name} {value!r}: give a whole number."
+    return f"--{name} {value}: give at least {least}." if value < least else None
 
 
 class Session:
@@ -340,8 +347,11 @@ class Session:
 
         Raises:
             ExperimentError: runs cannot be made there.
-            UsageError: there is no such profile.
+            UsageError: there is no such profile, or ``jobs`` is no number of them.
         """
+        problem = _count_problem("jobs", jobs, 1)
+        if problem:
+            raise UsageError(problem)
         limits = self.options.limits
         if self.place.is_local:
             from pystematic.sweep._local import make_local_executor  # processes: only where something is run
