@@ -19,7 +19,9 @@ from typing import Any
 import pystematic
 
 ROOT = Path(__file__).resolve().parent.parent
-SPACE = ("--learning-rate", "1e-5..1:log", "--batch-size", "16..256", "--epochs", "9")
+# The best epoch is what the example keeps. No batch size: runs are compared at equal steps, here equal epochs.
+METRIC = "val/accuracy:max@best"
+SPACE = ("--learning-rate", "1e-5..1:log", "--optimizer", "adamw,sgd", "--epochs", "9")
 WAYS = {"random": ("--search", "random"), "TPE, ASHA": ("--search", "tpe", "--stop", "asha")}
 COMPUTE_TARGET = 0.75
 
@@ -34,6 +36,8 @@ def search(way: tuple[str, ...], seed: int, trials: int, folder: Path) -> dict[s
         str(trials),
         "--search-seed",
         str(seed),
+        "--metric",
+        METRIC,
         *way,
         "--yes",
         "train",
@@ -60,7 +64,7 @@ def search(way: tuple[str, ...], seed: int, trials: int, folder: Path) -> dict[s
     return {
         "accuracy": best.summary["val/accuracy"]["max"],
         "learning_rate": best.params["learning_rate"],
-        "batch_size": best.params["batch_size"],
+        "optimizer": best.params["optimizer"],
         "samples": samples,
         "pruned": sum(run.status == "pruned" for run in runs),
         "seconds": time.perf_counter() - begun,
@@ -75,7 +79,8 @@ def main() -> int:
     args = parser.parse_args()
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
     print(
-        f"{'search':12}{'seed':>5}{'accuracy':>10}{'learning rate':>15}{'batch':>7}{'samples':>10}{'pruned':>8}{'s':>7}"
+        f"{'search':12}{'seed':>5}{'accuracy':>10}{'learning rate':>15}{'optimizer':>11}{'samples':>10}{'pruned':>8}"
+        f"{'s':>7}"
     )
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(args.seeds):
@@ -83,7 +88,7 @@ def main() -> int:
                 one = search(way, seed, args.trials, Path(folder) / f"{name.split(',')[0]}-{seed}")
                 found[name].append(one)
                 print(
-                    f"{name:12}{seed:5}{one['accuracy']:10.4f}{one['learning_rate']:15.2g}{one['batch_size']:7}"
+                    f"{name:12}{seed:5}{one['accuracy']:10.4f}{one['learning_rate']:15.2g}{one['optimizer']:>11}"
                     f"{one['samples']:10}{one['pruned']:8}{one['seconds']:7.1f}",
                     flush=True,
                 )

@@ -57,12 +57,24 @@ def test_a_run_that_has_not_come_to_a_rung_is_compared_with_nobody() -> None:
     assert not stopper.is_hopeless("a", Curve((), ()), others)
 
 
+@pytest.mark.parametrize(("takes_best", "losses"), [(False, (-0.5, -0.9, -0.7)), (True, (-0.5, -0.9, -0.9))])
+def test_a_run_that_is_judged_by_its_best_number_is_compared_by_it(
+    tmp_path: Path, takes_best: bool, losses: tuple[float, ...]
+) -> None:
+    path = str(rundir.create_run_dir(tmp_path, "train").path)
+    write_series(path, {"acc": [(0, 0.5), (1, 0.9), (2, 0.7)]})
+    stopper = WorstStopper()
+    MetricWatch(stopper, Objective("acc", "max", takes_best)).find_hopeless({0: (path, 1)})
+    assert stopper.losses == losses
+
+
 class WorstStopper(Stopper):
     """Ends whatever is worse than all others."""
 
     def is_hopeless(self, run: str, curve: Curve, others: object) -> bool:
         assert isinstance(others, list)
         self.seen = len(others)
+        self.losses = curve.losses
         return bool(others) and all(curve.losses[-1] > other.losses[-1] for other in others)
 
 

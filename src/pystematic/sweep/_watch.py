@@ -198,7 +198,10 @@ class MetricWatch:
             if value == value and step is not None:
                 pairs[float(step)] = self._objective.loss(float(value))
         steps = sorted(pairs)
-        curve = Curve(tuple(steps), tuple(pairs[step] for step in steps))
+        losses = [pairs[step] for step in steps]
+        if self._objective.takes_best:
+            losses = list(itertools.accumulate(losses, min))
+        curve = Curve(tuple(steps), tuple(losses))
         before = self._curves.get(path)
         self._curves[path] = curve
         return before is None or len(before.steps) != len(curve.steps)
