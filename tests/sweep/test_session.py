@@ -159,6 +159,21 @@ def test_the_sweep_stops_when_its_first_three_runs_fail_alike() -> None:
     assert note.startswith("the first 3 runs have failed alike (ValueError: no way to use 0.25); no more are started.")
 
 
+def test_the_attempts_of_one_run_are_not_three_runs_that_fail_alike() -> None:
+    def outcome(values: Mapping[str, Any]) -> Outcome:
+        return fails(values) if values["lr"] == 0.1 else completes(values)
+
+    done = Done("--lr 0.1,0.2", outcome, limits=RunLimits(retries=3))
+    assert done.started == [0.1, 0.1, 0.1, 0.1, 0.2]
+    assert done.result.counts == {"completed": 1, "failed": 1}
+
+
+def test_first_runs_that_fail_alike_are_tried_again_before_they_count() -> None:
+    done = Done("--lr 0..1:n=9", fails, limits=RunLimits(retries=1))
+    assert done.started == [0.0, 0.0, 0.125, 0.125, 0.25, 0.25]
+    assert done.code == 1
+
+
 def test_three_failures_behind_a_success_do_not_stop_it() -> None:
     def outcome(values: Mapping[str, Any]) -> Outcome:
         return completes(values) if values["lr"] == 0.0 else fails(values)

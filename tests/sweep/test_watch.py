@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,16 @@ import pytest
 from pystematic import rundir
 from pystematic.errors import UsageError
 from pystematic.sweep._objective import Objective
-from pystematic.sweep._watch import AshaStopper, Curve, MedianStopper, MetricWatch, Stopper, make_stopper
+from pystematic.sweep._watch import (
+    MOST_PERIOD_S,
+    PERIOD_S,
+    AshaStopper,
+    Curve,
+    MedianStopper,
+    MetricWatch,
+    Stopper,
+    make_stopper,
+)
 from tests.sweep.builders import write_series
 
 
@@ -88,6 +98,65 @@ def test_runs_are_compared_with_those_of_their_seed_only(tmp_path: Path) -> None
     watch = MetricWatch(stopper, Objective("acc", "max"), [(paths[0], 1), (paths[1], 2)])
     assert watch.find_hopeless({5: (paths[2], 1)}) == [5]
     assert stopper.seen == 1
+
+
+def make_run(folder: Path, *values: float) -> str:
+    path = str(rundir.create_run_dir(folder, "train").path)
+    count = len(values)
+    lines = rundir.ScalarFormatter().format((["acc"] * count, list(range(count)), [1.0] * count, list(values)))
+    rundir.RunDir(path).metrics_file().write_bytes(lines)
+    return path
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, -(10**400)], ids=lambda one: str(one)[:4])
+def test_what_is_not_finite_is_worse_than_any_number(tmp_path: Path, value: float) -> None:
+    others = [(make_run(tmp_path, *[0.1] * 5), 1) for _ in range(4)]
+    diverged = make_run(tmp_path, *[value] * 5)
+    watch = MetricWatch(MedianStopper(), Objective("acc", "max"), others)
+    assert watch.find_hopeless({7: (diverged, 1)}) == [7]
+
+
+def test_runs_that_end_between_two_looks_are_compared_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("pystematic.sweep._watch.time.monotonic", lambda: now)
+    watch = MetricWatch(MedianStopper(), Objective("acc", "max"))
+    watch.find_hopeless({})
+    short = {number: (make_run(tmp_path, *[0.5] * 5), 1) for number in range(4)}
+    for number, run in short.items():  # each runs for less than a look takes to come
+        watch.find_hopeless({number: run})
+    now += PERIOD_S
+    assert watch.find_hopeless({9: (make_run(tmp_path, *[0.1] * 5), 1)}) == [9]
+
+
+def test_looks_that_take_long_are_rarer_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("pystematic.sweep._watch.time.monotonic", lambda: now)
+    stopper = WorstStopper()
+    watch = MetricWatch(stopper, Objective("acc", "max"), [(make_run(tmp_path, 0.5), 1)])
+    path = make_run(tmp_path, 0.5)
+
+    def look() -> bool:
+        stopper.seen = 0
+        write_series(path, {"acc": [(len(times) + 1, 0.5)]})
+        watch.find_hopeless({1: (path, 1)})
+        times.append(now)
+        return stopper.seen > 0
+
+    def slow(run: str, curve: Curve, others: object) -> bool:
+        nonlocal now
+        stopper.seen = 1
+        now += 10.0
+        return False
+
+    times: list[float] = []
+    monkeypatch.setattr(stopper, "is_hopeless", slow)
+    assert look()
+    now += PERIOD_S
+    assert look(), "the first look says nothing about the next one"
+    now += MOST_PERIOD_S - 0.1
+    assert not look()
+    now += 0.1
+    assert look()
 
 
 def test_an_unknown_stopper_is_refused() -> None:

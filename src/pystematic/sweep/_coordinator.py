@@ -163,7 +163,7 @@ class Coordinator:
         self._stage_done = 0
         self._signum: int | None = None
         self._is_exhausted = False
-        self._ends: list[tuple[str, str]] = []  # kind and cause of the first failures, while nothing has succeeded
+        self._ends: list[tuple[str, str]] = []  # kind and cause of runs that have failed for good; empty ones of others
         self._told: set[int] = set()
         self._gave_up = False
         self._took_s: list[float] = []
@@ -400,19 +400,20 @@ class Coordinator:
             self.plan.write({"kind": "run", "number": event.number, "run_dir": run_dir})
             return
         del self.running[event.number]
-        attempt = self._write_end(job, event)
+        attempt, cause = self._write_end(job, event)
         if attempt.status == "completed":
             self._took_s.append(time.monotonic() - job.started_at)
         if job.is_pruned and job.run_dir is not None:
             _remove(rundir.stop_request_file(rundir.RunDir(job.run_dir), self.plan.name))
         self._listener.ended(job, attempt)
         if attempt.status == "failed":
-            self._take_failure(job, attempt)
+            self._take_failure(job, attempt, cause)
         elif attempt.status in DONE:
             self._ends.append(("", ""))
         self._tell(job.run.point)
 
-    def _write_end(self, job: Job, event: Event) -> Attempt:
+    def _write_end(self, job: Job, event: Event) -> tuple[Attempt, str]:
+        """Write what has come of a run; return it, and the cause in words where it has failed."""
         status, error = _status_of(job, event)
         value = None
         if job.run_dir is not None and status in DONE and self.objective is not None:
@@ -435,25 +436,24 @@ class Coordinator:
                 "at": time.time(),
             }
         )
-        if error is not None:
-            self._ends.append((error[0], error[1]))
         attempt = self.plan.state.newest(job.slot)
         assert attempt is not None
-        return attempt
+        return attempt, "" if error is None else error[1]
 
-    def _take_failure(self, job: Job, attempt: Attempt) -> None:
+    def _take_failure(self, job: Job, attempt: Attempt, cause: str) -> None:
         job.failures += 1
-        may_retry = attempt.error != OOM or self._limits.retries_oom
-        # Counted also while retries go on: what fails alike three times will not be mended by them.
-        if self._first_fail_alike():
-            self._give_up(
-                f"the first {ALIKE} runs have failed alike ({attempt.error}: {self._ends[-1][1][:200]}); "
-                "no more are started. Mend the cause, and go on with: " + self._retry_command()
-            )
-        elif may_retry and job.run.values and job.failures <= self._limits.retries and self.stage == 0:
+        may_retry = (attempt.error != OOM or self._limits.retries_oom) and not self._gave_up
+        if may_retry and job.run.values and job.failures <= self._limits.retries and self.stage == 0:
             again = Job(job.run)
             again.failures = job.failures
             self.waiting.insert(0, again)
+            return
+        self._ends.append((attempt.error or "", cause))
+        if self._first_fail_alike():
+            self._give_up(
+                f"the first {ALIKE} runs have failed alike ({attempt.error}: {cause[:200]}); "
+                "no more are started. Mend the cause, and go on with: " + self._retry_command()
+            )
         elif self._limits.fail_fast:
             self._give_up("a run has failed, and --fail-fast is given; no more are started.")
 

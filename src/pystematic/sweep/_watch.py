@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import bisect
 import itertools
+import math
 import os
 import statistics
 import time
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from pystematic.sweep._objective import Objective
 
-# How often runs are looked at; seldomer where a look takes long.
+# How often runs are looked at; seldomer where a look takes long, but not so seldom that whole runs are missed.
 PERIOD_S = 0.5
+MOST_PERIOD_S = 5.0
 _MOST_SHARE = 0.05
 
 
@@ -154,6 +156,7 @@ class MetricWatch:
         self._curves: dict[str, Curve] = {}
         self._living: set[str] = set(self._runs)  # those of which there may be more to read
         self._next_at = 0.0
+        self._has_looked = False
 
     def find_hopeless(self, running: Mapping[int, tuple[str, int | None]]) -> list[int]:
         """Return the numbers of the runs that should end.
@@ -162,11 +165,12 @@ class MetricWatch:
             running: directory and seed by number.
         """
         begun_at = time.monotonic()
+        for path, seed in running.values():  # also between two looks: a short run ends before the next one
+            if path not in self._runs:
+                self._runs[path] = (Run(path), seed)
+            self._living.add(path)
         if begun_at < self._next_at:
             return []
-        for path, seed in running.values():
-            self._runs.setdefault(path, (Run(path), seed))
-            self._living.add(path)
         alive = {path for path, _ in running.values()}
         changed = {path for path in list(self._living) if self._read(path, is_alive=path in alive)}
         found = []
@@ -182,7 +186,10 @@ class MetricWatch:
             if self._stopper.is_hopeless(path, curve, others):
                 found.append(number)
         took_s = time.monotonic() - begun_at
-        self._next_at = time.monotonic() + max(PERIOD_S, took_s / _MOST_SHARE)
+        pause_s = max(PERIOD_S, took_s / _MOST_SHARE)
+        # The first look loads what reads series, which says nothing about the next one.
+        self._next_at = time.monotonic() + (min(pause_s, MOST_PERIOD_S) if self._has_looked else PERIOD_S)
+        self._has_looked = True
         return found
 
     def _read(self, path: str, *, is_alive: bool) -> bool:
@@ -195,8 +202,8 @@ class MetricWatch:
         series = run.metrics(self._objective.tag)
         pairs: dict[float, float] = {}
         for step, value in zip(series.step, series.value, strict=True):
-            if value == value and step is not None:
-                pairs[float(step)] = self._objective.loss(float(value))
+            if step is not None:
+                pairs[float(step)] = self._loss_of(value)
         steps = sorted(pairs)
         losses = [pairs[step] for step in steps]
         if self._objective.takes_best:
@@ -205,3 +212,11 @@ class MetricWatch:
         before = self._curves.get(path)
         self._curves[path] = curve
         return before is None or len(before.steps) != len(curve.steps)
+
+    def _loss_of(self, value: float) -> float:
+        try:
+            loss = self._objective.loss(float(value))
+        except OverflowError:
+            return math.inf
+        # NaN and infinities of either sign are signs of a defect, and worse than any number.
+        return loss if math.isfinite(loss) else math.inf
