@@ -53,7 +53,7 @@ class SlurmQueue(Queue):
         source: where they were given.
 
     Raises:
-        ExperimentError: there is no Slurm here.
+        ExperimentError: there is no Slurm here, or it does not answer.
         UsageError: Slurm or submitit does not know a setting.
     """
 
@@ -67,8 +67,6 @@ class SlurmQueue(Queue):
         self._folder = folder
         self._label = label
         self._ids: dict[int, str] = {}
-        self.largest_batch = _largest_array()
-        self.most = _most_submitted()
         settings = dict(settings)
         try:
             python = settings.pop("python", None)
@@ -76,6 +74,8 @@ class SlurmQueue(Queue):
             self._submitit: Any = submitit.SlurmExecutor(folder / "submitit", python=python)
         except RuntimeError:
             raise ExperimentError("--on slurm: there is no Slurm on this machine (no srun).") from None
+        self.largest_batch = _largest_array()
+        self.most = _most_submitted()
         self._set(settings, source)
 
     def _set(self, settings: dict[str, Any], source: str) -> None:
@@ -220,8 +220,15 @@ def _id_of_name(name: str) -> str | None:
 
 
 def _largest_array() -> int:
-    """Return how many jobs an array may have; MaxArraySize is one more than the largest index."""
+    """Return how many jobs an array may have; MaxArraySize is one more than the largest index.
+
+    Raises:
+        ExperimentError: Slurm does not answer. Each point would wait for that, and fail.
+    """
     done = _run(["scontrol", "show", "config"])
+    if done is not None and done.returncode:
+        said = done.stderr.strip().rpartition("\n")[2][:300]
+        raise ExperimentError(f"--on slurm: Slurm does not answer ({said}). See what sinfo says.")
     found = None if done is None else _MAX_ARRAY_SIZE.search(done.stdout)
     return max(1, int(found[1])) if found else 1
 
