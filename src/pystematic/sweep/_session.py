@@ -192,6 +192,11 @@ class Session:
         if options.search is None and (options.trials is not None or options.search_seed is not None):
             problems.append("--trials and --search-seed belong to --search.")
         problems += _too_small(options)
+        if options.stop is not None:
+            try:
+                make_stopper(options.stop)
+            except UsageError as error:
+                problems += error.problems
         if options.seeds is not None and self._own_seed:
             problems.append("--random-seed has several values, and --seeds is given. Give one of them.")
         if self.are_points_counted_only and not options.is_dry:
