@@ -131,7 +131,8 @@ class PlanState:
 
     def twin(self, values: Mapping[str, Any]) -> PlannedPoint | None:
         """Return the point of these values that counts."""
-        key = self._by_values.get(_text_of(values))
+        strict: Any = rundir.strict_json(dict(values))
+        key = self._by_values.get(_text_of(strict))
         return None if key is None else self.points[key]
 
     def base(self, key: str) -> Mapping[str, Any] | None:
@@ -311,7 +312,8 @@ class Plan:
             RunDirectoryError: they cannot be written.
         """
         assert self._descriptor is not None
-        text = "".join(json.dumps(rundir.strict_json(dict(line)), separators=(",", ":")) + "\n" for line in lines)
+        strict: list[Any] = [rundir.strict_json(dict(line)) for line in lines]
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in strict)
         view = memoryview(text.encode("ascii"))
         size = os.fstat(self._descriptor).st_size
         try:
@@ -322,7 +324,7 @@ class Plan:
         except OSError as error:
             self._cut(size)
             raise rundir.unusable(self.dir.output_dir, error) from None
-        for line in lines:
+        for line in strict:
             self.state.take(line)
 
     def _cut(self, size: int) -> None:
@@ -416,7 +418,7 @@ def point_lines(points: Iterable[PlannedPoint]) -> list[dict[str, Any]]:
 
 
 def _text_of(values: Mapping[str, Any]) -> str:
-    return json.dumps(rundir.strict_json(dict(values)), sort_keys=True)
+    return json.dumps(values, sort_keys=True)
 
 
 def _remove(path: os.PathLike[str]) -> None:
