@@ -17,12 +17,17 @@ const CompareView = lazy(() => import("./compare/compare_view").then((module) =>
 const RunView = lazy(() => import("./run/run_view").then((module) => module.RunView));
 const SweepsView = lazy(() => import("./sweeps/sweeps_view").then((module) => module.SweepsView));
 
-const TABS: [ViewName, string][] = [
-  ["runs", "Runs"],
-  ["curves", "Curves"],
-  ["compare", "Compare"],
-  ["sweeps", "Sweeps"],
+const TABS: [ViewName, string, string][] = [
+  ["runs", "Runs", "g r | 1"],
+  ["curves", "Curves", "g c | 2"],
+  ["compare", "Compare", "g o | 3"],
+  ["sweeps", "Sweeps", "g s | 4"],
 ];
+
+/** A report holds runs, and no sweeps. */
+function tabsThere(): typeof TABS {
+  return source().hasServer ? TABS : TABS.filter(([name]) => name !== "sweeps");
+}
 
 export function Page() {
   const { view } = page.value;
@@ -30,10 +35,7 @@ export function Page() {
   const go = (to: ViewName) => (): void => update({ view: to, item: "", tab: "" });
   useKeys([
     { keys: "?", help: "These keys", run: () => setHelp(true) },
-    { keys: "g r | 1", help: "Runs", run: go("runs") },
-    { keys: "g c | 2", help: "Curves", run: go("curves") },
-    { keys: "g o | 3", help: "Compare", run: go("compare") },
-    { keys: "g s | 4", help: "Sweeps", run: go("sweeps") },
+    ...tabsThere().map(([name, label, keys]) => ({ keys, help: label, run: go(name) })),
     { keys: "/", help: "Filter", run: () => document.getElementById("filter")?.focus() },
     { keys: "t", help: "Dark or light", run: nextTheme },
   ]);
@@ -59,7 +61,6 @@ export function Page() {
 }
 
 function TopBar({ view, showHelp }: { view: ViewName; showHelp: () => void }) {
-  const tabs = source().hasServer ? TABS : TABS.filter(([name]) => name !== "sweeps");
   const filters = source().hasServer && (view === "runs" || view === "curves" || view === "compare");
   return (
     <header class="top">
@@ -71,7 +72,7 @@ function TopBar({ view, showHelp }: { view: ViewName; showHelp: () => void }) {
         <span>{session.value?.name || "pystematic"}</span>
       </a>
       <nav aria-label="Views">
-        {tabs.map(([name, label]) => (
+        {tabsThere().map(([name, label]) => (
           <a
             key={name}
             href={addressOf({ view: name, item: "", tab: "" })}

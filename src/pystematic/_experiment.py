@@ -245,7 +245,11 @@ class Experiment:
         from pystematic.sweep import Listener, RunLimits, Session, SpaceReader, SweepOptions
 
         reader = SpaceReader(self.spec)
-        reader.add_values({**dict(params or {}), **lists})
+        given = dict(params or {})
+        twice = [name for name in lists if name in given]
+        if twice:
+            raise UsageError([f"{name} is given by the mapping and by a keyword. Give it once." for name in twice])
+        reader.add_values({**given, **lists})
         try:
             timeout_s = parse_duration(timeout) if isinstance(timeout, str) else timeout
         except ValueError as error:

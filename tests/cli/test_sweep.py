@@ -11,10 +11,11 @@ import pytest
 import pystematic as ps
 from pystematic.cli._completion import candidates
 from pystematic.cli._sweep_display import LineDisplay
+from pystematic.declare import Parameter
 from pystematic.rundir import parse_yaml
 from tests.builders import run_python, write_program
 from tests.cli.builders import program, pystematic
-from tests.sweep.builders import Notes, Outcome, RecordingExecutor, Target, session_of
+from tests.sweep.builders import Notes, Outcome, RecordingExecutor, Target, session_of, spec_of
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -237,7 +238,39 @@ def test_only_what_beats_all_earlier_runs_is_called_the_best(capsys: Capsys) -> 
 def test_best_of_a_sweep_is_judged_as_the_sweep_is(capsys: Capsys) -> None:
     record("first")
     found = json.loads(pystematic(capsys, "best", "--sweep", "first", "--output=json").out)
-    assert (found["metric"], found["value"]) == ("loss:min", 1.1)
+    assert (found["metric"], found["value"], found["n"], len(found["runs"])) == ("loss:min", 1.6, 2, 2)
+    lines = pystematic(capsys, "best", "--sweep", "first").out.splitlines()
+    assert lines[0] == "Best of 2 by loss:min: 2 runs of train with 1.60 ± 0.71"
+    assert [line.split() for line in lines[-3:]] == [
+        ["run", "loss:min", "lr"],
+        ["2", "runs", "1.60", "±", "0.71", "0.1"],
+        ["2", "runs", "1.70", "±", "0.71", "0.2"],
+    ]
+    shown = pystematic(capsys, "best", "loss:min", "--sweep", "first", "--output=json").out
+    assert json.loads(shown)["value"] == 1.1
+
+
+def test_best_of_a_sweep_leaves_out_what_does_not_count_there(capsys: Capsys) -> None:
+    def run(target: Target, loss: float) -> None:
+        session = session_of(target, "--lr 0.1", "output", name="s")
+        session.run(lambda: RecordingExecutor("output", lambda values: Outcome(loss=loss)), Notes())
+
+    run(Target(define().spec), 0.1)
+    run(Target(spec_of(Parameter("lr", float, 0.1), Parameter("decay", float, 0.5))), 0.2)
+    for words in ((), ("loss:min",)):
+        found = json.loads(pystematic(capsys, "best", *words, "--sweep", "s", "--output=json").out)
+        assert found["value"] == 0.2
+    assert "1 earlier run does not count any more: " in pystematic(capsys, "sweep", "show", "s").out
+
+
+def test_best_of_a_sweep_of_which_no_point_is_complete(capsys: Capsys) -> None:
+    session = session_of(Target(define().spec), "--lr 0.1", "output", name="s")
+    session.run(lambda: RecordingExecutor("output", lambda values: Outcome("failed", loss=1.0)), Notes())
+    ended = pystematic(capsys, "best", "--sweep", "s")
+    assert (ended.code, ended.err.splitlines()[0]) == (
+        2,
+        "pystematic best: error: no point of the sweep 's' has completed with a number for 'loss'.",
+    )
 
 
 def test_an_unknown_sweep_is_refused_with_the_nearest_name(capsys: Capsys) -> None:

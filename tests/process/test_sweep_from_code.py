@@ -44,6 +44,16 @@ def test_all_runs_of_a_sweep_come_back_and_the_same_call_runs_nothing(tmp_path: 
     assert (again, counts_again) == (first, counts)
 
 
+def test_a_parameter_of_the_mapping_and_of_a_keyword_is_refused(working_dir: Path) -> None:
+    @pystematic.parameter(name="x", type=int, default=0)
+    @pystematic.experiment
+    def train(parameters: Any) -> None:
+        pass
+
+    with pytest.raises(pystematic.UsageError, match=r"^x is given by the mapping and by a keyword. Give it once.$"):
+        train.sweep({"x": [1]}, x=[2])
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -53,6 +63,8 @@ def test_all_runs_of_a_sweep_come_back_and_the_same_call_runs_nothing(tmp_path: 
         ({"retries": 1.5}, "--retries 1.5: give a whole number."),
         ({"timeout": "soon"}, "--timeout: expected a duration such as 30s, 10m or 2h, got 'soon'."),
         ({"timeout": [1]}, "--timeout [1]: give seconds, or a text such as 2h."),
+        ({"stop": "xx"}, "--stop 'xx': there are median and asha."),
+        ({"dry_run": True}, "dry_run (code) is for the command line: --dry-run shows the points."),
         ({"on": 3}, "--on '3': there is no such place. Known: local, slurm[:PROFILE], ray[:ADDRESS]."),
     ],
     ids=str,
@@ -68,4 +80,15 @@ def test_an_option_that_fits_nothing_is_one_error_and_nothing_is_made(
     with pytest.raises(pystematic.UsageError) as caught:
         train.sweep(x=[1, 2], **option)
     assert str(caught.value) == message
+    assert not Path("output").exists()
+
+
+def test_more_devices_than_there_are_is_one_error_and_nothing_is_made(working_dir: Path) -> None:
+    @pystematic.parameter(name="x", type=int, default=0)
+    @pystematic.experiment
+    def train(parameters: Any) -> None:
+        pass
+
+    with pytest.raises(pystematic.core.Error, match=r"^gpus=1000: each run would need more devices than this machine"):
+        train.sweep(x=[1, 2], gpus=1000)
     assert not Path("output").exists()

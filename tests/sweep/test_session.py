@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from pystematic import rundir
+from pystematic.cli._sweep import describe_size
 from pystematic.declare import Parameter
 from pystematic.errors import ExperimentError, UsageError
+from pystematic.store import runs
 from pystematic.sweep import Coordinator, Event, Job, Plan, RunLimits, SweepResult
+from pystematic.sweep._identity import key_of
 from tests.sweep.builders import Notes, Outcome, RecordingExecutor, Target, session_of, spec_of
 
 
@@ -36,8 +39,10 @@ def fails(values: Mapping[str, Any]) -> Outcome:
 class Done:
     """How a session ended."""
 
-    def __init__(self, line: str, outcome: Ends = completes, slots: int = 1, **options: Any) -> None:
-        self.session = session_of(target(), line, "out", **options)
+    def __init__(
+        self, line: str, outcome: Ends = completes, slots: int = 1, experiment: Target | None = None, **options: Any
+    ) -> None:
+        self.session = session_of(experiment or target(), line, "out", **options)
         self.executor = RecordingExecutor("out", outcome, slots)
         self.notes = Notes()
         self.code = self.session.run(lambda: self.executor, self.notes)
@@ -264,12 +269,159 @@ def test_the_claim_of_a_dead_process_is_taken_over() -> None:
 
 def test_a_name_with_another_space_is_refused_and_points_to_add() -> None:
     Done("--lr 0.1", name="study")
-    with pytest.raises(UsageError, match=r"^--name study: the sweep 'study' is one of another space or experiment"):
+    with pytest.raises(UsageError) as caught:
         Done("--lr 0.2", name="study")
+    assert str(caught.value) == (
+        "--name study: the sweep 'study' is another one: its space has other values of lr. Give this one another name, "
+        "or add points to that one: pystematic sweep add study PARAMETERS"
+    )
     added = Done("--lr 0.1,0.2", name="study", add=True)
     assert added.started == [0.2]
     assert added.result.counts == {"completed": 2}
     assert Done("--lr 0.1", name="study").started == []
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "difference"),
+    [
+        ("--lr 0.1,0.2 --layers 2", {}, "its space is of lr, this one of layers, lr"),
+        ("--lr 0.1,0.2", {"search": "random"}, "its --search is not given, here random"),
+        ("--lr 0.1,0.2", {"seeds": 2}, "its --seeds or --random-seed are others"),
+        ("--lr 0.1,0.2 --random-seed 3", {}, "its --seeds or --random-seed are others"),
+    ],
+)
+def test_in_what_a_sweep_of_that_name_differs_is_said(line: str, options: dict[str, Any], difference: str) -> None:
+    Done("--lr 0.1,0.2", name="study")
+    with pytest.raises(UsageError, match=f"^--name study: the sweep 'study' is another one: {difference}. Give"):
+        Done(line, name="study", **options)
+
+
+def test_the_order_of_the_parameters_makes_no_other_sweep_and_is_that_of_the_result() -> None:
+    def points(done: Done) -> list[tuple[float, int]]:
+        return [(point.values["lr"], point.values["layers"]) for point in done.result.points]
+
+    first = Done("--lr 0.1,0.2 --layers 1..2")
+    assert points(first) == [(0.1, 1), (0.1, 2), (0.2, 1), (0.2, 2)]
+    again = Done("--layers 1..2 --lr 0.1,0.2")
+    assert (again.session.plan.name, again.started) == (first.session.plan.name, [])
+    assert points(again) == [(0.1, 1), (0.2, 1), (0.1, 2), (0.2, 2)]
+    assert Done("--layers 1..2 --lr 0.1,0.2", name=first.session.plan.name).started == []
+
+
+def test_a_plan_whose_key_holds_the_order_of_the_parameters_is_found() -> None:
+    first = Done("--lr 0.1,0.2 --layers 1..2")
+    path = first.session.plan.dir.plan_file
+    head, rest = path.read_text().split("\n", 1)
+    sweep = json.loads(head)
+    sweep["space_key"] = key_of(
+        {"experiment": "train", "space": sweep["space"], "search": None, "seeds": False, "seed": None}
+    )
+    path.write_text(f"{json.dumps(sweep)}\n{rest}")
+    for line in ("--lr 0.1,0.2 --layers 1..2", "--layers 1..2 --lr 0.1,0.2"):
+        assert Done(line).started == []
+        assert Done(line, name=first.session.plan.name).started == []
+
+
+# -- a default is another one ----------------------------------------------------------------------------------------
+
+
+def with_decay(default: float) -> Target:
+    return Target(spec_of(Parameter("lr", float, 0.1), Parameter("layers", int, 2), Parameter("decay", float, default)))
+
+
+def test_points_of_another_default_take_the_place_of_those_with_the_same_values() -> None:
+    first = Done("--lr 0.1,0.2", name="s")
+    second = Done("--lr 0.1,0.2", experiment=with_decay(0.0), name="s")
+    assert second.started == [0.1, 0.2]
+    assert second.notes.texts == ["2 earlier runs do not count any more: decay was not there, and is 0.0 now."]
+    assert (second.code, second.result.counts) == (0, {"completed": 2})
+    assert [point.point.number for point in second.result.points] == [0, 1]
+    assert not {run.path for run in second.result.runs()} & {run.path for run in first.result.runs()}
+    third = Done("--lr 0.1,0.2", experiment=with_decay(0.5), name="s")
+    assert third.notes.texts == ["2 earlier runs do not count any more: decay was 0.0, and is 0.5 now."]
+    assert (
+        third.result.describe_superseded()
+        == "4 earlier runs do not count any more: decay was not there or 0.0, and is 0.5 now."
+    )
+    back = Done("--lr 0.1,0.2", experiment=with_decay(0.0), name="s")
+    assert (back.started, back.result.counts) == ([], {"completed": 2})
+    assert [run.path for run in back.result.runs()] == [run.path for run in second.result.runs()]
+    assert len(list(runs("out"))) == 6
+
+
+def test_a_failed_run_of_another_default_is_neither_left_to_do_nor_run_again() -> None:
+    assert Done("--lr 0.1", fails, name="s").code == 1
+    done = Done("--lr 0.1", experiment=with_decay(0.0), name="s")
+    assert (done.code, done.result.counts) == (0, {"completed": 1})
+    again = Done("--lr 0.1", experiment=with_decay(0.0), name="s", again="all")
+    assert (again.code, again.started) == (0, [])
+
+
+def test_before_a_default_counts_it_is_seen_what_it_replaces() -> None:
+    Done("--lr 0.1,0.2", name="s")
+    session = session_of(with_decay(0.0), "--lr 0.1,0.2", "out", name="s", is_dry=True)
+    assert session.count == 2
+    assert describe_size(session) == [
+        "Sweep s: 2 points, 2 runs in all.",
+        "2 earlier runs do not count any more: decay was not there, and is 0.0 now.",
+    ]
+
+
+def test_points_that_were_added_stay_when_a_default_changes() -> None:
+    Done("--lr 0.1", name="s")
+    Done("--lr 0.3", name="s", add=True)
+    done = Done("--lr 0.1", experiment=with_decay(0.0), name="s")
+    assert done.started == [0.1]
+    assert [point.values["lr"] for point in done.result.points] == [0.1, 0.3]
+
+
+def test_a_plan_that_holds_points_twice_counts_the_newest() -> None:
+    done = Done("--lr 0.1,0.2")
+    path = done.session.plan.dir.plan_file
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    session = next(line for line in lines if line["kind"] == "session")
+    del session["base"]
+    twice = [{**line, "key": f"other {line['key']}"} for line in lines if line["kind"] == "point"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, session, *twice]))
+    result = SweepResult(Plan(done.session.plan.dir).read())
+    assert result.counts == {"planned": 2}
+    assert (
+        result.describe_superseded()
+        == "2 earlier runs do not count any more: parameters outside of the space have changed."
+    )
+    assert Done("--lr 0.1,0.2").started == []
+
+
+def test_without_a_name_a_sweep_of_another_program_or_metric_is_another_one() -> None:
+    def main_of(path: str) -> Callable[[], None]:
+        Path(path).write_text("def main(): pass", encoding="utf-8")
+        namespace: dict[str, Any] = {}
+        exec(compile(Path(path).read_text(encoding="utf-8"), path, "exec"), namespace)
+        made: Callable[[], None] = namespace["main"]
+        return made
+
+    def run(path: str, metric: str) -> Done:
+        experiment = target(metric)
+        experiment.main_function = main_of(path)  # type: ignore[method-assign]
+        return Done("--lr 0.1", experiment=experiment)
+
+    first, other, judged = run("a.py", "loss:min"), run("b.py", "loss:min"), run("a.py", "loss:max")
+    names = [done.session.plan.name for done in (first, other, judged)]
+    assert len(set(names)) == 3
+    assert other.notes.texts == [
+        f"the sweep '{names[0]}' has the same space, but is of another program or metric: this one is '{names[1]}'."
+    ]
+    for path, metric, name in (("a.py", "loss:min", 0), ("b.py", "loss:min", 1), ("a.py", "loss:max", 2)):
+        again = run(path, metric)
+        assert (again.session.plan.name, again.started, again.notes.texts) == (names[name], [], [])
+
+
+def test_a_sweep_whose_program_was_moved_is_found() -> None:
+    first = Done("--lr 0.1")
+    path = first.session.plan.dir.plan_file
+    path.write_text(path.read_text().replace('"file":', '"file":"/nowhere/prog.py","was":'))
+    again = Done("--lr 0.1")
+    assert (again.session.plan.name, again.started) == (first.session.plan.name, [])
 
 
 def test_a_sweep_is_asked_to_end_by_a_file() -> None:

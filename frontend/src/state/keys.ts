@@ -55,7 +55,9 @@ export function startKeys(): void {
         return;
       }
     }
-    pending = key.length === 1 ? key : "";
+    // A key that begins nothing must not swallow the next one.
+    const begins = bindings().some((binding) => binding.keys.split(" | ").some((keys) => keys.startsWith(`${key} `)));
+    pending = begins ? key : "";
     pendingSince = Date.now();
   });
 }

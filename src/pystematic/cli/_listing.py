@@ -14,6 +14,7 @@ from pystematic.rundir import SYSTEM_PREFIX, format_time
 from pystematic.store import (
     MISSING,
     Runs,
+    Spread,
     check_names,
     parse_field,
     parse_metric,
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pystematic.resolve import Parameters
-    from pystematic.store import Group, Spread
-    from pystematic.sweep import Objective
+    from pystematic.store import Group
+    from pystematic.sweep import SweepResult
 
     Key = tuple[str, ...]
     Rows = list[dict[str, object]]
@@ -418,13 +419,13 @@ def best_run(options: Parameters, words: list[str]) -> int:
             if what
             else f"there are no runs in {options['output_dir']!r}."
         )
-    objective = None if words else _objective_of_sweep(options)
-    if objective is None:
-        tag, direction = _metric_of(words[0] if words else None, found)
-        statistic, column = direction, f"{tag}:{direction}"
-    else:  # a sweep says what it judges by
-        tag, direction, column = objective.tag, objective.direction, objective.text
-        statistic = direction if objective.takes_best else "last"
+    sweep = _result_of_sweep(options)
+    if sweep is not None:
+        found = _of_points(sweep, found)
+        if sweep.objective is not None and not words:  # a sweep says what it judges by
+            return _best_point(options, sweep, found)
+    tag, direction = _metric_of(words[0] if words else None, found)
+    statistic, column = direction, f"{tag}:{direction}"
     field = _metric_text(tag, statistic)
     rated = found.filter(f"{field} is not none").sort(f"{'-' if direction == 'max' else ''}{field}")
     if not len(rated):
@@ -458,15 +459,67 @@ def best_run(options: Parameters, words: list[str]) -> int:
     return 0
 
 
-def _objective_of_sweep(options: Parameters) -> Objective | None:
-    """Return what the sweep is judged by that the options name; None where there is none, or its plan is gone."""
+def _best_point(options: Parameters, sweep: SweepResult, found: Runs) -> int:
+    """Print the point of a sweep with the best mean over its seeds, as the sweep's own table does."""
+    objective = sweep.objective
+    assert objective is not None
+    runs = {os.path.realpath(run.path): run for run in found}
+    rated = []
+    for point in sweep.ranked():
+        own = [runs[path] for path in map(os.path.realpath, sweep.paths_of(point)) if path in runs]
+        if point.is_complete and point.mean is not None and len(own) == len(point.attempts):
+            rated.append((point, own))
+    if not rated:
+        what = " of those that fit" if options["where"] is not None else ""
+        raise NotFoundError(
+            f"no point of the sweep {sweep.name!r}{what} has completed with a number for {objective.tag!r}."
+        )
+    varying = sweep.varying
+    has_seeds = len(sweep.seeds) > 1
+    rows: Rows = []
+    for point, own in rated[:LISTED_BEST]:
+        spread = Spread(point.mean, point.std, len(point.objectives))
+        is_text = has_seeds and options["output"] == "text"
+        value = _spread_text(spread) if is_text else point.mean
+        row: dict[str, object] = {"run": f"{len(own)} runs" if is_text else own[0].id, objective.text: value}
+        row.update((f"params.{name}" if name in row else name, point.values.get(name)) for name in varying)
+        rows.append(row)
+    best, own = rated[0]
+    if options["output"] != "text":
+        seeds = {"std": best.std, "n": len(own), "runs": [run.id for run in own]} if has_seeds else {}
+        record = {**record_of(own[0]), "metric": objective.text, "value": best.mean, **seeds}
+        print_records(options["output"], record, rows[:1], list(rows[0]))
+        return 0
+    spread_text = _spread_text(Spread(best.mean, best.std, len(own))) if has_seeds else format_cell(best.mean)
+    name = f"{len(own)} runs of {own[0].experiment}" if has_seeds else f"{own[0].experiment} {own[0].id}"
+    lines = [f"Best of {len(rated)} by {objective.text}: {name} with {spread_text}"]
+    facts: list[tuple[str, Any]] = [("folder", shown_path(run)) for run in own]
+    facts += [(name, best.values.get(name)) for name in varying]
+    width = max(9, *(len(name) for name, _ in facts))
+    lines += [facts_line(name, value, width) for name, value in facts]
+    if len(rated) > 1:
+        lines += ["", format_table(rows, list(rows[0]), width=table_width())]
+    if len(rated) > LISTED_BEST:
+        lines.append(f"and {len(rated) - LISTED_BEST} more")
+    print_text("\n".join(lines))
+    return 0
+
+
+def _of_points(sweep: SweepResult, found: Runs) -> Runs:
+    """Return those of the runs of a sweep that count there: the newest of each point and seed."""
+    counting = {os.path.realpath(path) for point in sweep.points for path in sweep.paths_of(point)}
+    return Runs([run for run in found if os.path.realpath(run.path) in counting])
+
+
+def _result_of_sweep(options: Parameters) -> SweepResult | None:
+    """Return the sweep that the options name; None where there is none, or its plan is gone."""
     if options["sweep"] is None:
         return None
     from pystematic.rundir import SweepDir
     from pystematic.sweep import Plan, SweepResult  # only where a sweep is asked for
 
     plan = Plan(SweepDir(str(options["output_dir"]), str(options["sweep"]))).read()
-    return SweepResult(plan).objective if plan.exists else None
+    return SweepResult(plan) if plan.exists else None
 
 
 def _metric_of(text: str | None, found: Runs) -> tuple[str, str]:

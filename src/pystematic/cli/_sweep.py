@@ -295,7 +295,8 @@ def _dry_run_of(values: OptionReader) -> Any:
 
 def _print_dry_run(session: Session, form: str) -> None:
     # Those that are planned already, too: what is shown is the sweep, not what an earlier command has left of it.
-    planned = list(session.plan.state.points.values())
+    superseded = {point.key for point in session.superseded}
+    planned = [point for point in session.plan.state.points.values() if point.key not in superseded]
     points = [point.values for point in (*planned, *(point for point, _ in session.new_points))]
     names = list(dict.fromkeys(name for values in points for name in values))
     record = {"name": session.plan.name, "points": points or None, "runs": session.count * session.seed_count}
@@ -326,7 +327,7 @@ def _cell(plain: object) -> str:
 
 
 def describe_size(session: Session) -> list[str]:
-    """Return how much there is to run, in sentences."""
+    """Return how much there is to run, and what counts no more, in sentences."""
     points = "1 point" if session.count == 1 else f"{session.count} points"
     seeds = f", {session.seed_count} seeds each" if session.seed_count > 1 else ""
     total = session.count * session.seed_count
@@ -334,6 +335,9 @@ def describe_size(session: Session) -> list[str]:
     if session.repeated:
         stand = "1 point stands" if session.repeated == 1 else f"{session.repeated} points stand"
         lines.append(f"{stand} in the space twice, to be run once.")
+    left_out = session.describe_superseded()
+    if left_out is not None:
+        lines.append(left_out[0].upper() + left_out[1:])
     return lines
 
 

@@ -102,24 +102,23 @@ class LineDisplay(Listener):
         """Return the best of what earlier commands have run: only what beats it is worth a line."""
         objective, state = self._session.objective, coordinator.plan.state
         best: tuple[float, str] | None = None
-        for attempts in state.attempts.values():
-            newest = attempts[-1]
-            value, point = newest.objective, state.points.get(newest.point)
+        for newest in state.newest_attempts().values():
+            value, point = newest.objective, state.points[newest.point]
             is_judged_alike = objective is not None and newest.metric == objective.text
             if objective is None or value is None or not is_judged_alike or newest.status != "completed":
                 continue
-            if point is not None and objective.is_better(value, None if best is None else best[0]):
+            if objective.is_better(value, None if best is None else best[0]):
                 best = (value, self._described(point.values, newest.seed) or f"point {point.number}")
         return best
 
     def _served(self, coordinator: Coordinator) -> int:
-        newest = [attempts[-1].status for attempts in coordinator.plan.state.attempts.values()]
-        return sum(status in ("completed", "pruned") for status in newest)
+        newest = coordinator.plan.state.newest_attempts().values()
+        return sum(attempt.status in ("completed", "pruned") for attempt in newest)
 
     def _failed(self, coordinator: Coordinator) -> int:
-        newest = {slot: attempts[-1].status for slot, attempts in coordinator.plan.state.attempts.items()}
+        newest = coordinator.plan.state.newest_attempts()
         waiting = {job.slot for job in coordinator.waiting}
-        return sum(status == "failed" and slot not in waiting for slot, status in newest.items())
+        return sum(attempt.status == "failed" and slot not in waiting for slot, attempt in newest.items())
 
     def _say(self, text: str) -> None:
         try:

@@ -86,6 +86,9 @@ def _sentences(result: SweepResult) -> list[str]:
         varying = " ".join(f"{name}={format_cell(best.values.get(name))}" for name in result.varying)
         spread = "" if best.std is None else f" ± {best.std:.2g} (n={len(best.objectives)})"
         lines.append(f"Best {result.objective.text}: {format_cell(best.mean)}{spread}  {varying}".rstrip())
+    left_out = result.describe_superseded()
+    if left_out is not None:
+        lines.append(left_out[0].upper() + left_out[1:])
     if result.counts.get("failed"):
         lines.append(f"Failed runs are run again by: pystematic sweep retry {result.name}")
     return lines

@@ -178,7 +178,17 @@ def _retry(plan: Plan, options: Parameters) -> int:
     file, words = _command_of(plan)
     if options.source_of("output_dir").startswith("command line"):
         words = _with_output_dir(words, str(options["output_dir"]))
-    return _run_program([file, "sweep", "--retry", classes[0] if classes else "all", *words])
+    # By its name: found by its space, it would be another one as soon as its program declares another metric.
+    named = [] if _has_name(words) else [f"--name={plan.name}"]
+    return _run_program([file, "sweep", "--retry", classes[0] if classes else "all", *named, *words])
+
+
+def _has_name(words: list[str]) -> bool:
+    from pystematic.cli._sweep import sweep_spec  # only where runs are made
+
+    reader = OptionReader()
+    reader.read(tokenize(words), sweep_spec(), greedy=False, stop_at_word=True)
+    return "name" in reader.given
 
 
 def _with_output_dir(words: list[str], output_dir: str) -> list[str]:

@@ -263,7 +263,9 @@ class Coordinator:
 
     def _run_of(self, attempt: Attempt) -> PlannedRun:
         """Return the run that an attempt was made at; one that this command does not ask for is never repeated."""
-        point = self.plan.state.points[attempt.point]
+        point = self.plan.state.points.get(attempt.point)
+        if point is None:
+            return PlannedRun(attempt.key, self.plan.state.superseded[attempt.point], attempt.seed, {}, {})
         for run in self.maker.runs(point, self._typed.get(point.key)):
             if run.seed == attempt.seed:
                 return run
@@ -319,7 +321,7 @@ class Coordinator:
         if trial >= self._trials:
             self._is_exhausted = True
             return False
-        number = len(self.plan.state.points)
+        number = self.plan.state.next_point
         for attempt in range(MOST_REPETITIONS):
             values = sampler.ask(trial, attempt)
             point, _ = self.maker.plan(values, number, trial)

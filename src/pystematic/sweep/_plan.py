@@ -4,9 +4,10 @@ Each line is a JSON object with a ``kind``. What a coordinator intends stands th
 one can go on after a kill at any moment. A torn line, the last one of a killed writer, is passed over.
 
     sweep    what it is: name, experiment, space, seeds, search, objective, program; the first line
-    session  a coordinator begins: its options, command line, process
+    session  a coordinator begins: its options, command line, process, and what its points have in common (`base`)
     space    points were added by another command
-    point    a setting that is to be run: number, key, values, and the trial of a sampler
+    point    a setting that is to be run: number, key, values, and the trial of a sampler. It takes the place of an
+             earlier one of the same values and another key: that was made when a default was another
     start    a run begins: its number, key, point, seed, and the directory that it goes on with
     run      its directory
     end      how it ended: status, type of the error, objective, last line of its log
@@ -26,7 +27,7 @@ from pystematic.errors import ExperimentError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     # A run of the sweep: the key of its point, and its seed; None where the point has its own.
@@ -98,9 +99,11 @@ class PlanState:
         session: the newest line of its kind.
         spaces: descriptions of the spaces, the first one and those that were added.
         points: by key, in the order in which they were planned.
-        attempts: by the key of the point and the seed, the newest last.
+        superseded: by key, those whose place another one has taken; they count no more.
+        attempts: by the key of the point and the seed, the newest last; those of superseded points among them.
         again: points and seeds of runs that are to be run once more.
         next_number: for the next start.
+        next_point: the number for the next point.
     """
 
     def __init__(self) -> None:
@@ -108,15 +111,48 @@ class PlanState:
         self.session: dict[str, Any] = {}
         self.spaces: list[Any] = []
         self.points: dict[str, PlannedPoint] = {}
+        self.superseded: dict[str, PlannedPoint] = {}
         self.attempts: dict[Slot, list[Attempt]] = {}
         self.again: set[Slot] = set()
         self.next_number = 0
+        self.next_point = 0
         self._by_number: dict[int, Attempt] = {}
+        self._by_values: dict[str, str] = {}  # to keys
+        self._bases: dict[str, Mapping[str, Any]] = {}  # by the keys of points
 
     def newest(self, slot: Slot) -> Attempt | None:
         """Return the newest attempt at a run."""
         attempts = self.attempts.get(slot)
         return attempts[-1] if attempts else None
+
+    def newest_attempts(self) -> dict[Slot, Attempt]:
+        """Return the newest attempt at each run of the points that count."""
+        return {slot: attempts[-1] for slot, attempts in self.attempts.items() if slot[0] in self.points}
+
+    def twin(self, values: Mapping[str, Any]) -> PlannedPoint | None:
+        """Return the point of these values that counts."""
+        strict: Any = rundir.strict_json(dict(values))
+        key = self._by_values.get(_text_of(strict))
+        return None if key is None else self.points[key]
+
+    def base(self, key: str) -> Mapping[str, Any] | None:
+        """Return what a point had in common with others when it was planned; None where that was not recorded."""
+        return self._bases.get(key)
+
+    def _take_point(self, point: PlannedPoint) -> None:
+        if point.key in self.points:
+            return
+        text = _text_of(point.values)
+        former = self._by_values.get(text)
+        if former is not None:
+            self.superseded[former] = self.points.pop(former)
+        self.superseded.pop(point.key, None)
+        self.points[point.key] = point
+        self._by_values[text] = point.key
+        self.next_point = max(self.next_point, point.number + 1)
+        base = self.session.get("base")
+        if isinstance(base, dict):
+            self._bases[point.key] = base
 
     def take(self, line: Mapping[str, Any]) -> None:
         """Take note of one line.
@@ -133,8 +169,9 @@ class PlanState:
         elif kind == "space":
             self.spaces.append(line["space"])
         elif kind == "point":
-            point = PlannedPoint(int(line["number"]), str(line["key"]), dict(line["values"]), line.get("trial"))
-            self.points.setdefault(point.key, point)
+            self._take_point(
+                PlannedPoint(int(line["number"]), str(line["key"]), dict(line["values"]), line.get("trial"))
+            )
         elif kind == "start":
             attempt = Attempt(int(line["number"]), str(line["key"]), str(line["point"]), line.get("seed"))
             attempt.run_dir = line.get("resume")
@@ -275,7 +312,8 @@ class Plan:
             RunDirectoryError: they cannot be written.
         """
         assert self._descriptor is not None
-        text = "".join(json.dumps(rundir.strict_json(dict(line)), separators=(",", ":")) + "\n" for line in lines)
+        strict: list[Any] = [rundir.strict_json(dict(line)) for line in lines]
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in strict)
         view = memoryview(text.encode("ascii"))
         size = os.fstat(self._descriptor).st_size
         try:
@@ -286,7 +324,7 @@ class Plan:
         except OSError as error:
             self._cut(size)
             raise rundir.unusable(self.dir.output_dir, error) from None
-        for line in lines:
+        for line in strict:
             self.state.take(line)
 
     def _cut(self, size: int) -> None:
@@ -351,14 +389,14 @@ def checked_sweep_name(name: str) -> str:
     return name
 
 
-def find_plan(output_dir: str, experiment: str, space_key: str) -> Plan | None:
-    """Return the newest sweep of an experiment over this space, None where there is none."""
+def find_plans(output_dir: str, fits: Callable[[Mapping[str, Any]], bool]) -> list[Plan]:
+    """Return the sweeps whose first line fits, read, the newest first."""
     found: list[tuple[str, Plan]] = []
     for name in rundir.sweep_names(output_dir):
         head = read_head(rundir.SweepDir(output_dir, name))
-        if head.get("experiment") == experiment and head.get("space_key") == space_key:
-            found.append((str(head.get("created_at")), Plan(rundir.SweepDir(output_dir, name))))
-    return max(found, key=lambda entry: entry[0])[1] if found else None
+        if fits(head):
+            found.append((str(head.get("created_at")), Plan(rundir.SweepDir(output_dir, name)).read()))
+    return [plan for _, plan in sorted(found, key=lambda entry: entry[0], reverse=True)]
 
 
 def read_head(folder: rundir.SweepDir) -> dict[str, Any]:
@@ -377,6 +415,10 @@ def point_lines(points: Iterable[PlannedPoint]) -> list[dict[str, Any]]:
         {"kind": "point", "number": one.number, "key": one.key, "values": one.values, "trial": one.trial}
         for one in points
     ]
+
+
+def _text_of(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True)
 
 
 def _remove(path: os.PathLike[str]) -> None:

@@ -7,7 +7,7 @@ from pystematic.declare import OMITTED, Spec
 from pystematic.errors import UsageError
 from pystematic.resolve import Given, Parameters, Resolution, plain_parameters
 from pystematic.rundir import MASKED, Exact, StoredText, decode
-from pystematic.sweep._identity import SEED_NAME, key_of, plain_identity, point_key, run_key
+from pystematic.sweep._identity import SEED_NAME, plain_identity, point_key, run_key
 from pystematic.sweep._plan import PlannedPoint
 
 TYPE_CHECKING = False
@@ -65,14 +65,10 @@ class PointMaker:
         self._sources = dict(sources)
         self._conditions = any(parameter.conditions for parameter in spec.parameters)
 
-    def base_key(self) -> str:
-        """Return the key of all that the points have in common: it changes when a default does.
-
-        Raises:
-            UsageError: not even the defaults fit.
-        """
+    def base(self) -> dict[str, object] | None:
+        """Return all that the points have in common, plain: it changes when a default does. None: it does not fit."""
         resolution = self._checked({}, lenient=True)
-        return key_of(plain_identity(self.spec, resolution.parameters)) if resolution is not None else ""
+        return None if resolution is None else plain_identity(self.spec, resolution.parameters)
 
     def plan(self, values: Mapping[str, Any], number: int, trial: int | None = None) -> tuple[PlannedPoint, list[str]]:
         """Check a point, and return it with the keys of its runs.

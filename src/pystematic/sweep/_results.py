@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 
 from pystematic._record import record
+from pystematic._words import short
 from pystematic.rundir import Exact, StoredText, decode
 from pystematic.store import Run
+from pystematic.sweep._identity import SEED_NAME
 from pystematic.sweep._objective import deviation_of, mean_of, parse_objective
 from pystematic.sweep._plan import Attempt, Plan, PlannedPoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from typing import Any
 
     from pystematic.sweep._objective import Objective
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 # Those that the same command does not start again.
 DONE = frozenset({"completed", "pruned"})
 WAITING = "planned"
+_MOST_CHANGES = 5
 
 
 @record
@@ -68,9 +72,10 @@ class SweepResult:
     Args:
         plan: read.
         objective: that judges; by what the plan says when None.
+        order: keys of points that stand first, in this order; the others stand as they were planned.
     """
 
-    def __init__(self, plan: Plan, objective: Objective | None = None) -> None:
+    def __init__(self, plan: Plan, objective: Objective | None = None, order: Sequence[str] = ()) -> None:
         self.plan = plan
         self.name = plan.name
         self.experiment = str(plan.state.sweep.get("experiment") or "")
@@ -80,7 +85,8 @@ class SweepResult:
         self.is_running = coordinator is not None
         self._own_seed = bool(plan.state.sweep.get("own_seed"))
         self.seeds: list[int | None] = [None] if self._own_seed else list(plan.state.session.get("seeds") or [])
-        self.points = [self._result(point) for point in plan.state.points.values()]
+        ordered = [plan.state.points[key] for key in dict.fromkeys((*order, *plan.state.points))]
+        self.points = [self._result(point) for point in ordered]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -104,6 +110,18 @@ class SweepResult:
                 best = point
         return best
 
+    def describe_superseded(self) -> str | None:
+        """Say how many runs count no more, since other points have taken the place of theirs; None: all do."""
+        state = self.plan.state
+        runs = sum(slot[0] in state.superseded for slot in state.attempts)
+        if not runs:
+            return None
+        changes = []
+        for point in state.superseded.values():
+            twin = state.twin(point.values)
+            changes.append((state.base(point.key), state.base(twin.key) if twin is not None else None, point.values))
+        return superseded_sentence(runs, changes)
+
     @property
     def varying(self) -> list[str]:
         """The names of the parameters that differ between points."""
@@ -125,12 +143,11 @@ class SweepResult:
 
     def runs(self) -> list[Run]:
         """Return the newest run of each point and seed, as planned; those that have no directory are missing."""
-        found = []
-        for point in self.points:
-            for attempt in point.attempts:
-                if attempt.run_dir is not None:
-                    found.append(Run(os.path.join(self.plan.dir.output_dir, attempt.run_dir)))
-        return found
+        return [Run(path) for point in self.points for path in self.paths_of(point)]
+
+    def paths_of(self, point: PointResult) -> list[str]:
+        """Return the directories of the newest runs of a point, those that have one."""
+        return [os.path.join(self.plan.dir.output_dir, one.run_dir) for one in point.attempts if one.run_dir]
 
     def _result(self, point: PlannedPoint) -> PointResult:
         attempts = []
@@ -162,6 +179,35 @@ class SweepResult:
         if attempt.metric == self.objective.text:
             return attempt.objective
         return self.objective.value_of(Run(os.path.join(self.plan.dir.output_dir, attempt.run_dir)))
+
+
+def superseded_sentence(
+    runs: int, changes: Iterable[tuple[Mapping[str, Any] | None, Mapping[str, Any] | None, Container[str]]]
+) -> str:
+    """Say how many runs of a sweep count no more, and why.
+
+    Args:
+        runs: how many.
+        changes: what their points had in common, what those in their place have, and what the sweep itself gives.
+    """
+    was: dict[str, dict[str, None]] = {}
+    now: dict[str, str] = {}
+    for old, new, given in changes:
+        if old is None or new is None:
+            continue
+        for name in dict.fromkeys((*old, *new)):
+            before, after = _base_text(old, name), _base_text(new, name)
+            if before != after and name not in given and name != SEED_NAME:
+                was.setdefault(name, {})[before] = None
+                now[name] = after
+    texts = [f"{name} was {' or '.join(was[name])}, and is {now[name]} now" for name in list(was)[:_MOST_CHANGES]]
+    more = [f"{len(was) - _MOST_CHANGES} more have changed"] if len(was) > _MOST_CHANGES else []
+    why = "; ".join([*texts, *more]) or "parameters outside of the space have changed"
+    return f"{'1 earlier run does' if runs == 1 else f'{runs} earlier runs do'} not count any more: {why}."
+
+
+def _base_text(base: Mapping[str, Any], name: str) -> str:
+    return short(shown_value(base[name])) if name in base else "not there"
 
 
 def shown_value(plain: object) -> Any:

@@ -19,9 +19,9 @@ from pystematic.sweep._coordinator import Coordinator, Listener, RunLimits
 from pystematic.sweep._identity import SEED_NAME, key_of, run_key
 from pystematic.sweep._objective import Objective, parse_objective
 from pystematic.sweep._places import make_executor_elsewhere, parse_place, place_of
-from pystematic.sweep._plan import Plan, PlannedPoint, checked_sweep_name, find_plan, point_lines
+from pystematic.sweep._plan import Plan, PlannedPoint, checked_sweep_name, find_plans, point_lines, relative_run_dir
 from pystematic.sweep._points import PointMaker
-from pystematic.sweep._results import DONE, SweepResult
+from pystematic.sweep._results import DONE, SweepResult, superseded_sentence
 from pystematic.sweep._samplers import Sampler
 from pystematic.sweep._search import make_sampler
 from pystematic.sweep._space import Block, Space
@@ -131,6 +131,7 @@ class Session:
         output_dir: the folder of the runs.
         objective: judges the runs, or None.
         new_points: points that the plan lacks, with their values.
+        superseded: points of the plan whose place new ones take.
     """
 
     def __init__(
@@ -153,16 +154,8 @@ class Session:
         self.output_dir = str(settings.get("output_dir") or "output")
         self.place = parse_place(options.on) if options.on else place_of(settings)
         self._space_plain = _plain_space(experiment.spec, self.space)
-        self._space_key = key_of(
-            {
-                "experiment": experiment.full_name,
-                "space": self._space_plain,
-                "search": options.search,
-                "seeds": options.seeds is not None,
-                "seed": self._first_seed,
-            }
-        )
-        self.plan = self._find_plan()
+        self._space_key = self._key_of_space(_in_any_order(self._space_plain))
+        self.plan, self._others = self._find_plan()
         self._seeds = self._find_seeds()
         self._maker = PointMaker(
             experiment.full_name,
@@ -173,8 +166,11 @@ class Session:
             self._seeds,
             self._own_seed,
         )
-        self._base_key = self._maker.base_key()
+        self._base = self._maker.base()
+        self._base_key = "" if self._base is None else key_of(self._base)
+        self._order: list[str] = []
         self.new_points: list[tuple[PlannedPoint, Mapping[str, Any]]] = []
+        self.superseded: list[PlannedPoint] = []
         self.repeated = 0
         self._plan_points()
 
@@ -192,6 +188,11 @@ class Session:
         if options.search is None and (options.trials is not None or options.search_seed is not None):
             problems.append("--trials and --search-seed belong to --search.")
         problems += _too_small(options)
+        if options.stop is not None:
+            try:
+                make_stopper(options.stop)
+            except UsageError as error:
+                problems += error.problems
         if options.seeds is not None and self._own_seed:
             problems.append("--random-seed has several values, and --seeds is given. Give one of them.")
         if self.are_points_counted_only and not options.is_dry:
@@ -229,22 +230,89 @@ class Session:
         resolution = self._resolve({name: one for name, one in given.items() if name in names})
         return resolution.parameters
 
-    def _find_plan(self) -> Plan:
+    def _find_plan(self) -> tuple[Plan, list[Plan]]:
+        """Return the plan, and those of the same space that are not taken for it."""
         name = self.options.name
         if name is not None:
             plan = Plan(SweepDir(self.output_dir, checked_sweep_name(name))).read()
             if self.options.add:
                 self._check_addable(plan)
-            elif plan.exists and plan.state.sweep.get("space_key") != self._space_key:
+            elif plan.exists and not self._is_of_space(plan.state.sweep):
+                what = self._differences(plan.state.sweep)
                 raise UsageError(
-                    f"--name {name}: the sweep '{name}' is one of another space or experiment. Give this one another "
-                    f"name, or add points to that one: pystematic sweep add {name} PARAMETERS"
+                    f"--name {name}: the sweep '{name}' is another one: {what}. Give this one another name, or add "
+                    f"points to that one: pystematic sweep add {name} PARAMETERS"
                 )
-            return plan
-        found = find_plan(self.output_dir, self.experiment.full_name, self._space_key)
-        if found is not None:
-            return found.read()
-        return Plan(SweepDir(self.output_dir, f"{self.experiment.full_name}-{self._space_key[:6]}")).read()
+            return plan, []
+        alike = find_plans(self.output_dir, self._is_of_space)
+        found = [plan for plan in alike if self._is_own(plan)]
+        if found:
+            return found[0], []
+        made = Plan(SweepDir(self.output_dir, f"{self.experiment.full_name}-{self._space_key[:6]}")).read()
+        if made.exists:
+            metric = None if self.objective is None else self.objective.text
+            key = key_of({"space": self._space_key, "file": self._file, "metric": metric})
+            made = Plan(SweepDir(self.output_dir, f"{self.experiment.full_name}-{key[:6]}")).read()
+        return made, alike
+
+    def _key_of_space(self, space: Sequence[Any]) -> str:
+        return key_of(
+            {
+                "experiment": self.experiment.full_name,
+                "space": space,
+                "search": self.options.search,
+                "seeds": self.options.seeds is not None,
+                "seed": self._first_seed,
+            }
+        )
+
+    def _is_of_space(self, head: Mapping[str, Any]) -> bool:
+        """Tell by the first line of a plan whether it is one of this experiment, space, search and seeds."""
+        space = head.get("space")
+        if not isinstance(space, list) or head.get("experiment") != self.experiment.full_name:
+            return False
+        if _in_any_order(space) != _in_any_order(self._space_plain):
+            return False
+        # The key of an older plan was made of the space as it was written.
+        return head.get("space_key") in (self._space_key, self._key_of_space(space))
+
+    def _differences(self, head: Mapping[str, Any]) -> str:
+        """Say in which way a plan is one of something else."""
+        if head.get("experiment") != self.experiment.full_name:
+            return f"of the experiment {head.get('experiment')!r}"
+        space = head.get("space")
+        if not isinstance(space, list) or _in_any_order(space) != _in_any_order(self._space_plain):
+            theirs, ours = _names_of(space), _names_of(self._space_plain)
+            if theirs != ours:
+                return f"its space is of {', '.join(theirs) or 'no parameter'}, this one of {', '.join(ours) or 'none'}"
+            plain = [key_of(block) for block in space or []]
+            names = _names_of([block for block in self._space_plain if key_of(block) not in plain])
+            return f"its space has other values of {', '.join(names) or ', '.join(ours)}"
+        if head.get("search") != self.options.search:
+            return f"its --search is {head.get('search') or 'not given'}, here {self.options.search or 'not given'}"
+        return "its --seeds or --random-seed are others"
+
+    def _is_own(self, plan: Plan) -> bool:
+        """Tell whether a sweep of this space was begun by this program, and is judged by the same metric."""
+        metric = None if self.objective is None else self.objective.text
+        if plan.state.session and plan.state.session.get("objective") != metric:
+            return False
+        recorded = plan.state.sweep.get("file") or plan.state.sweep.get("program")
+        path = os.path.join(self.output_dir, recorded) if isinstance(recorded, str) else ""
+        if not os.path.exists(path):  # moved meanwhile, or a notebook
+            return True
+        main = getattr(sys.modules.get("__main__"), "__file__", None)
+        return any(os.path.exists(own) and os.path.samefile(path, own) for own in (self._code_file, main) if own)
+
+    @property
+    def _code_file(self) -> str:
+        code = getattr(self.experiment.main_function, "__code__", None)
+        return "" if code is None else str(code.co_filename)
+
+    @property
+    def _file(self) -> str | None:
+        """The file of the experiment as the plan holds it: both may be moved together."""
+        return relative_run_dir(self._code_file, self.output_dir) if os.path.exists(self._code_file) else None
 
     def _check_addable(self, plan: Plan) -> None:
         if not plan.exists:
@@ -279,8 +347,11 @@ class Session:
     def is_planned(self) -> bool:
         """Whether the plan holds all points already, so that none has to be checked again."""
         state = self.plan.state
-        is_known = state.sweep.get("space_key") == self._space_key and state.session.get("base_key") == self._base_key
-        return self.plan.exists and is_known and bool(state.points)
+        is_same_space = key_of(state.sweep.get("space")) == key_of(self._space_plain)
+        is_known = is_same_space and state.session.get("base_key") == self._base_key
+        # Where some are superseded, those that count may be of a base that is not that of the newest command.
+        is_whole = len(state.points) >= (self.space.count or 0)  # the last ones may be torn
+        return self.plan.exists and is_known and is_whole and bool(state.points) and not state.superseded
 
     def _plan_points(self) -> None:
         if self.options.search is not None:
@@ -291,9 +362,10 @@ class Session:
             return
         if self.is_planned and not self.options.add:
             return
-        known = dict.fromkeys(self.plan.state.points)
+        state = self.plan.state
+        keys: dict[str, None] = {}
         problems: list[str] = []
-        number = len(known)
+        number = state.next_point
         for values in self.space.grid():
             try:
                 point, _ = self._maker.plan(values, number)
@@ -302,14 +374,23 @@ class Session:
                 if len(problems) > 10:
                     break
                 continue
-            if point.key in known:
+            if point.key in keys or (self.options.add and point.key in state.points):
                 self.repeated += 1
                 continue
-            known[point.key] = None
+            keys[point.key] = None
+            if point.key in state.points:
+                continue
+            twin = state.twin(point.values)
+            if twin is None:
+                number += 1
+            else:
+                point = PlannedPoint(twin.number, point.key, point.values)
+                self.superseded.append(twin)
             self.new_points.append((point, values))
-            number += 1
         if problems:
             raise UsageError(problems)
+        if not self.options.add:
+            self._order = list(keys)
 
     def _check_corners(self) -> None:
         """Check one point of a space whose points are not known yet."""
@@ -325,7 +406,7 @@ class Session:
             return self._trials
         if self.are_points_counted_only:
             return self.space.count or 0
-        return len(self.plan.state.points) + len(self.new_points)
+        return len(self.plan.state.points) + len(self.new_points) - len(self.superseded)
 
     @property
     def seed_count(self) -> int:
@@ -381,7 +462,15 @@ class Session:
         executor = make_executor()  # before anything is opened, since it may fork
         try:
             self.plan.claim()
+            left_out = self.describe_superseded()
             self._write_first_lines()
+            if left_out is not None:
+                listener.note(left_out)
+            if self._others and not self.plan.state.attempts:
+                listener.note(
+                    f"the sweep '{self._others[0].name}' has the same space, but is of another program or metric: "
+                    f"this one is '{self.plan.name}'."
+                )
             if executor.notice:
                 listener.note(executor.notice)
             sampler = self._make_sampler()
@@ -406,7 +495,14 @@ class Session:
 
     def result(self) -> SweepResult:
         """Return what has come of the sweep so far."""
-        return SweepResult(Plan(self.plan.dir).read(), self.objective)
+        return SweepResult(Plan(self.plan.dir).read(), self.objective, self._order)
+
+    def describe_superseded(self) -> str | None:
+        """Say how many runs count no more as soon as the new points are planned; None: no run does."""
+        state = self.plan.state
+        runs = sum(slot[0] in {point.key for point in self.superseded} for slot in state.attempts)
+        changes = [(state.base(twin.key), self._base, twin.values) for twin in self.superseded]
+        return superseded_sentence(runs, changes) if runs else None
 
     def _write_first_lines(self) -> None:
         lines: list[dict[str, Any]] = []
@@ -428,6 +524,7 @@ class Session:
                     "search": self.options.search,
                     "search_seed": int.from_bytes(os.urandom(4), "big") if search_seed is None else search_seed,
                     "program": getattr(main, "__file__", None),
+                    "file": self._file,
                 }
             )
         elif self.options.add:
@@ -447,6 +544,7 @@ class Session:
             "objective": None if self.objective is None else self.objective.text,
             "seeds": seeds,
             "trials": self._trials if self.options.search is not None else former.get("trials"),
+            "base": self._base,
             # Of points that were added the base is not that of the sweep's own command.
             "base_key": former.get("base_key") if self.options.add else self._base_key,
             "words": former.get("words") if self.options.add or self.options.again else self._words,
@@ -466,7 +564,8 @@ class Session:
             return None
         earlier = [
             (os.path.abspath(self.plan.dir.output_dir / one.run_dir), one.seed)
-            for attempts in self.plan.state.attempts.values()
+            for slot, attempts in self.plan.state.attempts.items()
+            if slot[0] in self.plan.state.points
             for one in attempts
             if one.run_dir is not None and one.status in DONE
         ]
@@ -475,8 +574,7 @@ class Session:
     def _runs_again(self, which: str) -> list[list[Any]]:
         """Return the points and seeds of the runs of a class; of all that did not complete, pruned ones excepted."""
         found: list[list[Any]] = []
-        for slot, attempts in self.plan.state.attempts.items():
-            newest = attempts[-1]
+        for slot, newest in self.plan.state.newest_attempts().items():
             status = newest.status
             if status is None:  # it still runs, in the queue of a cluster
                 continue
@@ -499,7 +597,7 @@ class Session:
 
     def _find_changed(self, listener: Listener) -> None:
         """Count the runs that other code has made, or have them run again."""
-        newest = {slot: attempts[-1] for slot, attempts in self.plan.state.attempts.items()}
+        newest = self.plan.state.newest_attempts()
         done = {slot: one.code for slot, one in newest.items() if one.status in DONE and one.code is not None}
         found = find_provenance(self.experiment, self.output_dir, PROVENANCE_LIMIT_S) if done else None
         if found is None or found.code is None:
@@ -552,6 +650,17 @@ def _without_single_seed(space: Space, options: SweepOptions) -> tuple[Space, in
             blocks = [other for other in space.blocks if other is not block]
             return Space(blocks, space.ranges, space.settings), int(axis.values[0])
     return space, None
+
+
+def _in_any_order(space: Sequence[Any]) -> list[str]:
+    """Return what is the same for a space whatever the order in which its parameters are written."""
+    return sorted(key_of(block) for block in space)
+
+
+def _names_of(space: object) -> list[str]:
+    """Return the names of the parameters of a space as JSON holds it."""
+    blocks = space if isinstance(space, list) else []
+    return sorted({str(name) for block in blocks if isinstance(block, dict) for name in block})
 
 
 def _plain_space(spec: Spec, space: Space) -> list[Any]:

@@ -251,6 +251,9 @@ class SpaceReader:
         if parameter.name in _OF_ONE_RUN:
             self.problems.append(f"{parameter.option} belongs to a single run, not to a sweep ({given.source}).")
             return True
+        if parameter.framework and parameter.name == "dry_run" and given.plain:
+            self.problems.append(f"dry_run ({given.source}) is for the command line: --dry-run shows the points.")
+            return True
         if parameter.secret and _has_many(parameter, given):
             self.problems.append(_not_told_apart(parameter, given.source))
             return True

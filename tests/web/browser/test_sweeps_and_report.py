@@ -82,6 +82,23 @@ def test_a_report_opens_from_the_disk_with_table_curves_and_comparison(tab: Page
     expect(tab.get_by_role("row", name="learning_rate")).to_contain_text("0.1")
 
 
+def test_the_keys_of_a_report_lead_to_no_sweeps(tab: Page, working_dir: Path) -> None:
+    make_study(1)
+    path = working_dir / "report.html"
+    ended = run_python("-m", "pystematic", "report", "--file", path, "--output-dir", OUTPUT)
+    assert ended.returncode == 0, ended.stderr
+    open_report(tab, path)
+    tab.keyboard.press("2")
+    curves = tab.get_by_role("link", name="Curves", exact=True)
+    expect(curves).to_have_attribute("aria-current", "page")
+    tab.keyboard.press("4")
+    tab.keyboard.press("?")
+    keys = tab.get_by_role("dialog")
+    expect(keys).to_contain_text("Compare")
+    expect(keys).not_to_contain_text("Sweeps")
+    expect(curves).to_have_attribute("aria-current", "page")
+
+
 def test_markup_in_a_report_is_text(tab: Page, working_dir: Path) -> None:
     make_study(1)
     from tests.store.builders import make_recorded
