@@ -239,9 +239,8 @@ def test_all_processes_of_a_run_count(working_dir: Path) -> None:
 def test_the_summary_tells_the_numbers_of_each_tag(working_dir: Path) -> None:
     run = Run(make_recorded(working_dir, {"a": [3, 1, 2, math.nan]}).path)
 
-    assert run.summary == {
-        "a": {"first": 3, "last": 2, "min": 1, "max": 3, "mean": 2, "count": 4, "min_step": 1, "max_step": 0}
-    }
+    numbers = {"first": 3, "last": 2, "min": 1, "max": 3, "mean": 2, "count": 4, "min_step": 1, "max_step": 0}
+    assert run.summary == {"a": {**numbers, "ends_in_nan": True}}
 
 
 def test_the_summary_document_spares_reading_the_series(working_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -427,8 +427,12 @@ def best_run(options: Parameters, words: list[str]) -> int:
         statistic = direction if objective.takes_best else "last"
     field = _metric_text(tag, statistic)
     rated = found.filter(f"{field} is not none").sort(f"{'-' if direction == 'max' else ''}{field}")
+    if objective is not None:  # the index does not know whether NaN came after the last number
+        rated = Runs([run for run in rated if objective.value_of(run) is not None])
     if not len(rated):
         tags = sorted(found.recorded_tags())
+        if tag in tags and objective is not None and not objective.takes_best:
+            raise NotFoundError(f"the last {tag!r} is NaN or infinite in all runs, which is never best.")
         if tag in tags:
             raise NotFoundError(f"{tag!r} is NaN in all runs, and NaN is never best.")
         hint = did_you_mean(tag, tags) or (f" There are {', '.join(tags)}." if tags else " None has recorded anything.")

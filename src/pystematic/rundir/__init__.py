@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._series import SeriesWriter as SeriesWriter
     from pystematic.rundir._series import by_tag as by_tag
     from pystematic.rundir._series import read_series as read_series
+    from pystematic.rundir._summary import ENDS_IN_NAN as ENDS_IN_NAN
     from pystematic.rundir._summary import Tally as Tally
     from pystematic.rundir._summary import is_current_summary as is_current_summary
     from pystematic.rundir._summary import make_summary as make_summary
@@ -112,7 +113,10 @@ _HOMES = {
     "_process": ("host_name", "is_alive", "process_identity"),
     "_scalars": ("REDUCTIONS", "ScalarFormatter"),
     "_series": ("Points", "RecordedSeries", "SeriesFile", "SeriesWriter", "by_tag", "read_series"),
-    "_summary": ("Tally", "is_current_summary", "make_summary", "parse_metrics", "rewrite_summary", "summarize"),
+    "_summary": (
+        *("ENDS_IN_NAN", "Tally", "is_current_summary", "make_summary"),
+        *("parse_metrics", "rewrite_summary", "summarize"),
+    ),
     "_tags": ("SYSTEM_PREFIX", "is_unicode", "shown_tag"),
     "_text_documents": ("parse_json_with_lines", "parse_toml_with_lines"),
     "_yaml": ("ParameterLines", "format_parameters", "parse_parameters", "parse_yaml", "read_parameters"),

@@ -186,8 +186,9 @@ class Run:
         """By tag ``first``, ``last``, ``min``, ``max``, ``mean``, ``count``, ``min_step``, ``max_step``.
 
         ``first`` and ``last`` are by time, ``min_step`` and ``max_step`` the steps at which the extremes were. NaN is
-        counted and otherwise left out; None where nothing else was recorded. Computed anew from the series when
-        ``summary.json`` is missing or behind them.
+        counted and otherwise left out; None where nothing else was recorded. Where the newest point is NaN there is
+        ``ends_in_nan``, too, which is True. Computed anew from the series when ``summary.json`` is missing or behind
+        them.
         """
         live = self._live_summary()
         if live is not None:
