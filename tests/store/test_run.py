@@ -362,7 +362,15 @@ def test_damage_of_any_file_is_no_error(content: bytes, working_dir: Path) -> No
 def test_it_shows_its_last_metrics(working_dir: Path) -> None:
     run_dir = make_recorded(working_dir, {"a": [0.123456789], "b": [3], "c": [math.nan], "d": [4]})
 
-    assert repr(Run(run_dir.path)) == f"<Run train {run_dir.id} completed a=0.123457 b=3 c=None>"
+    assert repr(Run(run_dir.path)) == f"<Run train {run_dir.id} completed a=0.123457 b=3 c=nan>"
+
+
+def test_what_cannot_be_printed_or_spelled_in_digits_is_shown_all_the_same(working_dir: Path) -> None:
+    run = Run(make_recorded(working_dir, {"\ud800": [1.0], "big": [10**5000], "diverged": [1.0, math.nan]}).path)
+
+    shown = sorted(repr(run).partition(" completed ")[2].removesuffix(">").split())
+    assert shown == ["\\ud800=1", f"big={hex(10**5000)[:199]}…", "diverged=nan"]
+    assert "<th>\\ud800</th><td>1</td>" in run._repr_html_()
 
 
 def test_in_a_notebook_every_text_is_escaped(working_dir: Path) -> None:

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from pystematic.rundir._scalars import Columns as Columns
     from pystematic.rundir._scalars import ScalarFormatter as ScalarFormatter
     from pystematic.rundir._scalars import Weights as Weights
+    from pystematic.rundir._scalars import spell_int as spell_int
     from pystematic.rundir._series import Points as Points
     from pystematic.rundir._series import RecordedSeries as RecordedSeries
     from pystematic.rundir._series import SeriesFile as SeriesFile
@@ -111,7 +112,7 @@ _HOMES = {
     ),
     "_merge": ("RankMerge", "RankPoints", "merge_points", "merge_values"),
     "_process": ("host_name", "is_alive", "process_identity"),
-    "_scalars": ("REDUCTIONS", "ScalarFormatter"),
+    "_scalars": ("REDUCTIONS", "ScalarFormatter", "spell_int"),
     "_series": ("Points", "RecordedSeries", "SeriesFile", "SeriesWriter", "by_tag", "read_series"),
     "_summary": (
         *("ENDS_IN_NAN", "Tally", "is_current_summary", "make_summary"),
