@@ -96,6 +96,16 @@ def test_a_file_is_written_in_the_format_of_its_ending(form: str, capsys: Capsys
     assert list(frame["metrics.acc.max"]) == [0.0, 0.5]
 
 
+def test_odd_tags_and_ints_of_too_many_digits_are_text_in_parquet(capsys: Capsys) -> None:
+    make_recorded(OUTPUT, {"\ud800": [1.0], "big": [10**5000, 0.5]})
+    assert pystematic(capsys, "export", "--series", "--file", "series.parquet").code == 0
+    assert pystematic(capsys, "export", "--file", "runs.parquet").code == 0
+
+    frame = pandas.read_parquet("series.parquet")
+    assert list(frame[frame["tag"] == "big"]["value"]) == [hex(10**5000), "0.5"]
+    assert pandas.read_parquet("runs.parquet")["metrics.\\ud800 (eda080).last"][0] == 1.0
+
+
 def test_series_as_parquet_are_numbers(capsys: Capsys) -> None:
     make_two()
 

@@ -6,6 +6,7 @@ import csv
 import datetime
 import io
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -251,6 +252,16 @@ Metrics
   loss  0.75  0.25  0.75   0.5      3         1         2
 """
     )
+
+
+def test_show_says_where_the_newest_number_is_nan(capsys: Capsys) -> None:
+    made_run(0, {"loss": [0.5, math.nan], "acc": [1.0]})
+    metrics = command(capsys, "show", "last").out.partition("\nMetrics\n")[2].partition("\nFiles\n")[0]
+    assert metrics.splitlines() == [
+        "  tag   last  min  max  mean  count  min_step  max_step  ends_in_nan",
+        "  loss   0.5  0.5  0.5   0.5      2         0         0         true",
+        "  acc      1    1    1     1      1         0         0",
+    ]
 
 
 def test_show_lists_the_files(capsys: Capsys) -> None:

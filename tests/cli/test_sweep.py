@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 
 import pystematic as ps
 from pystematic.cli._completion import candidates
-from pystematic.cli._sweep_display import LineDisplay
+from pystematic.cli._sweep_display import LineDisplay, _last
 from pystematic.declare import Parameter
 from pystematic.rundir import parse_yaml
+from pystematic.terminal import format_cell
 from tests.builders import run_python, write_program
 from tests.cli.builders import program, pystematic
+from tests.store.builders import make_recorded
 from tests.sweep.builders import Notes, Outcome, RecordingExecutor, Target, session_of, spec_of
 
 Capsys = pytest.CaptureFixture[str]
@@ -271,6 +274,29 @@ def test_best_of_a_sweep_of_which_no_point_is_complete(capsys: Capsys) -> None:
         2,
         "pystematic best: error: no point of the sweep 's' has completed with a number for 'loss'.",
     )
+
+
+def test_best_of_a_sweep_leaves_out_runs_whose_last_number_is_nan(capsys: Capsys) -> None:
+    def run(name: str, diverging: float) -> None:
+        executor = RecordingExecutor(
+            "output", lambda values: Outcome(losses=(values["lr"], math.nan)[: 1 + (values["lr"] <= diverging)])
+        )
+        session_of(Target(define().spec), "--lr 0.1,0.2", "output", name=name).run(lambda: executor, Notes())
+
+    run("some", diverging=0.1)
+    run("all", diverging=0.2)
+    found = json.loads(pystematic(capsys, "best", "--sweep", "some", "--output=json").out)
+    assert found["value"] == 0.2
+    assert (
+        pystematic(capsys, "best", "--sweep", "all").err.splitlines()[0]
+        == "pystematic best: error: no point of the sweep 'all' has completed with a number for 'loss'."
+    )
+
+
+def test_the_table_of_a_running_sweep_shows_that_a_number_is_nan_now(working_dir: Path) -> None:
+    for losses, shown in (([0.5, math.nan], "nan"), ([math.nan, 0.5], "0.5")):
+        run_dir = make_recorded(working_dir / "output", {"loss": losses})
+        assert format_cell(_last(str(run_dir.path), "loss")) == shown
 
 
 def test_an_unknown_sweep_is_refused_with_the_nearest_name(capsys: Capsys) -> None:

@@ -170,6 +170,19 @@ def test_a_histogram_is_of_the_values_at_the_call() -> None:
     assert [item.data["max"] for item in recorded(record)] == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("values", ["list", "numpy", "torch"])
+def test_a_histogram_of_complex_numbers_is_refused(values: str, caplog: pytest.LogCaptureFixture) -> None:
+    import torch
+
+    plain = [1 + 5j]
+    given: Any = {"list": plain, "numpy": np.array(plain), "torch": torch.tensor(plain, dtype=torch.complex128)}
+    assert recorded(lambda recorder: recorder.histogram("h", given[values])) == []
+    assert messages(caplog) == [
+        "histogram 'h' could not be recorded: TypeError: complex128 values are no real numbers. "
+        "Further ones of this sort are told at the end; the run goes on."
+    ]
+
+
 def test_tensors_of_every_kind_have_a_histogram() -> None:
     import torch
 

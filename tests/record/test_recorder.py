@@ -106,6 +106,32 @@ def test_the_step_goes_into_a_checkpoint_and_comes_back() -> None:
         assert other.count == 7
 
 
+@pytest.mark.parametrize("count", [None, "5", [1], math.nan, 2**63, 1j], ids=repr)
+def test_a_count_that_is_no_step_is_refused_where_it_is_set(count: Any) -> None:
+    with Recorder("output") as recorder:
+        recorder.scalar("a", 1)
+        with pytest.raises(ValueError, match="expected the number of a step") as caught:
+            recorder.count = count
+        recorder.step()
+        recorder.scalar("a", 2)
+
+    assert str(caught.value) == f"recorder.count = {count!r}: expected the number of a step"
+    assert rows() == [("a", 0, 1), ("a", 1, 2)]
+
+
+@pytest.mark.parametrize("state", [{}, {"count": None}, None], ids=repr)
+def test_a_state_without_a_step_is_refused(state: Any) -> None:
+    with Recorder("output") as recorder:
+        recorder.count = 3
+        with pytest.raises(ValueError, match="load_state_dict") as caught:
+            recorder.load_state_dict(state)
+        assert recorder.count == 3
+
+    assert (
+        str(caught.value) == f"recorder.load_state_dict({state!r}): expected what state_dict returns, {{'count': STEP}}"
+    )
+
+
 def test_a_step_that_changes_in_place_is_kept_as_it_was() -> None:
     with Recorder("output") as recorder:
         recorder.count = np.array(0)  # type: ignore[assignment]

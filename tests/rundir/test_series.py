@@ -558,8 +558,10 @@ def numbers_of(rows: Sequence[Point]) -> dict[str, dict[str, Number | None]]:
 def naive_summary(rows: Sequence[Point]) -> dict[str, Number | None]:
     """Compute what the contract says of one tag's points in the simplest way."""
     finite = [row for row in rows if row[3] == row[3]]
+    newest = max(reversed(rows), key=lambda row: row[2])[3]
+    more: dict[str, Number | None] = {} if newest == newest else {"ends_in_nan": True}
     if not finite:
-        return {**dict.fromkeys(NAMES), "count": len(rows)}
+        return {**dict.fromkeys(NAMES), "count": len(rows), **more}
     lowest, highest = min(row[3] for row in finite), max(row[3] for row in finite)
     return {
         "first": min(finite, key=lambda row: row[2])[3],
@@ -569,6 +571,7 @@ def naive_summary(rows: Sequence[Point]) -> dict[str, Number | None]:
         "count": len(rows),
         "min_step": next(row[1] for row in finite if row[3] == lowest),
         "max_step": next(row[1] for row in finite if row[3] == highest),
+        **more,
     }
 
 
@@ -578,7 +581,7 @@ def test_the_summary_is_what_the_points_say(rows: list[Point]) -> None:
 
     for tag in {row[0] for row in rows}:
         wanted = naive_summary([row for row in rows if row[0] == tag])
-        assert {name: summary[tag][name] for name in wanted} == wanted
+        assert {name: number for name, number in summary[tag].items() if name in wanted or name not in NAMES} == wanted
     assert set(summary) == {row[0] for row in rows}
 
 
@@ -611,11 +614,44 @@ def test_the_mean_of_odd_numbers(numbers: list[Number], mean: float | None) -> N
 def test_a_nan_is_counted_and_otherwise_passed_over() -> None:
     rows = [("a", 1, 1.5, math.nan), ("a", 2, 2.5, 4), ("a", 3, 3.5, 2), ("a", 4, 4.5, math.nan)]
 
-    assert numbers_of(rows)["a"] == dict(zip(NAMES, (4, 2, 2, 4, 3, 4, 3, 2), strict=True))
+    assert numbers_of(rows[:-1])["a"] == dict(zip(NAMES, (4, 2, 2, 4, 3, 3, 3, 2), strict=True))
+    assert numbers_of(rows)["a"] == {
+        **dict(zip(NAMES, (4, 2, 2, 4, 3, 4, 3, 2), strict=True)),
+        "ends_in_nan": True,
+    }
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one portion", "in several"])
+@pytest.mark.parametrize(
+    ("values", "ends_in_nan"),
+    [
+        ([(1.5, 1), (2.5, math.nan)], True),
+        ([(1.5, 1), (2.5, math.nan), (3.5, math.nan)], True),
+        ([(1.5, math.nan), (2.5, 1)], False),
+        ([(1.5, 1), (2.5, math.nan), (3.5, 2)], False),
+        ([(2.5, math.nan), (1.5, 1)], True),
+        ([(2.5, 1), (1.5, math.nan)], False),
+        ([(1.5, 1), (1.5, math.nan)], True),
+        ([(1.5, math.nan), (1.5, 1)], False),
+        ([(1.5, math.inf)], False),
+        ([(1.5, math.nan)], True),
+    ],
+    ids=repr,
+)
+def test_the_summary_says_where_the_newest_point_is_nan(
+    values: list[tuple[float, float]], ends_in_nan: bool, at_once: bool
+) -> None:
+    rows: list[Point] = [("a", step, time, value) for step, (time, value) in enumerate(values)]
+    parts = [tally_of(rows)] if at_once else [tally_of([row]) for row in rows]
+
+    numbers = parse_metrics(json.loads(json.dumps(Tally.merged(parts).to_plain())))["a"]
+    assert numbers.get("ends_in_nan", False) is ends_in_nan
 
 
 def test_of_nan_alone_only_the_number_is_known() -> None:
-    assert tally_of(points_of("a", [math.nan] * 3)).to_plain() == {"a": {**dict.fromkeys(NAMES), "count": 3}}
+    assert tally_of(points_of("a", [math.nan] * 3)).to_plain() == {
+        "a": {**dict.fromkeys(NAMES), "count": 3, "ends_in_nan": True}
+    }
 
 
 def test_an_infinity_and_a_big_int_are_special_in_strict_json() -> None:

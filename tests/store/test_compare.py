@@ -141,6 +141,16 @@ def test_all_that_differs_is_told_by_section(working_dir: Path) -> None:
     assert list(difference["packages"]) == ["a", "numpy"]
 
 
+def test_an_int_of_too_many_digits_is_compared(working_dir: Path) -> None:
+    one, other, same = (
+        Run(make_recorded(working_dir, {"a": [value]}, i).path)
+        for i, value in enumerate([10**5000, 10**5000 + 1, 10**5000])
+    )
+
+    assert diff_runs([one, same]) == {}
+    assert diff_runs([one, other])["metrics"]["a:last"] == [10**5000, 10**5000 + 1]
+
+
 def test_odd_parameters_are_shown_as_what_they_are(working_dir: Path) -> None:
     found = make_runs(working_dir, {"a": (1,), "b": rundir.Exact("x")}, {"a": (2,), "b": rundir.Exact("y")})
 

@@ -198,12 +198,27 @@ def test_a_polars_column_of_several_types_is_text(working_dir: Path) -> None:
         (["a", None], ["a", None]),
         ([True, False], [True, False]),
         ([2**70, 1], [str(2**70), "1"]),
+        pytest.param([10**5000, 2.5, None], [hex(10**5000), "2.5", None], id="an int of too many digits"),
         ([1, "a"], ["1", "a"]),
         ([None], [None]),
     ],
 )
 def test_columns_of_one_type_stay_as_they_are(values: list[Any], same: list[Any]) -> None:
     assert uniform(values) == same
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_what_is_no_unicode_is_escaped_in_a_frame(library: str, working_dir: Path) -> None:
+    names = {"\ud800": 1.0, "\\ud800 (eda080)": 2.0, "ä": 3.0}
+    make_recorded(working_dir, {tag: [value] for tag, value in names.items()}, params={"text": "ä\udcff"})
+    frame = getattr(runs(working_dir), f"to_{library}")(["last"])
+
+    assert {name: frame[name][0] for name in frame.columns if name.startswith("metrics.")} == {
+        "metrics.\\ud800 (eda080)'.last": 1.0,
+        "metrics.\\ud800 (eda080).last": 2.0,
+        "metrics.ä.last": 3.0,
+    }
+    assert frame["params.text"][0] == "ä\\udcff"
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

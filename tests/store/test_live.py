@@ -40,6 +40,7 @@ def add(run_dir: rundir.RunDir, values: Sequence[float], tag: str = "loss", star
         ([1.0], [1.0]),
         ([math.nan], [2.0]),
         ([2.0], [math.nan]),
+        ([2.0, math.nan], []),
         ([math.nan], [math.nan]),
         ([math.inf, 1.0], [2.0]),
         ([2.0], [-math.inf]),
@@ -64,6 +65,24 @@ def test_it_is_what_all_of_the_series_give(
     for _ in range(2):
         assert runs("output").values("metrics.loss.last") == [live["last"]]
         assert runs("output").values("metrics.loss.count") == [live["count"]]
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "ends_in_nan"),
+    [
+        ([2.0, math.nan], [1.0], False),
+        ([2.0], [math.nan, 1.0], False),
+        ([2.0], [1.0, math.nan], True),
+        ([math.nan], [1.0, math.nan], True),
+        ([2.0, math.nan], [math.nan], True),
+    ],
+)
+def test_it_says_where_the_newest_point_is_nan(
+    before: list[float], since: list[float], ends_in_nan: bool, working_dir: Path
+) -> None:
+    run_dir = make_live(working_dir / "output", before, since)
+
+    assert Run(run_dir.path).summary["loss"].get("ends_in_nan", False) is ends_in_nan
 
 
 def test_a_tag_that_is_new_is_there(working_dir: Path) -> None:

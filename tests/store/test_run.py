@@ -239,9 +239,8 @@ def test_all_processes_of_a_run_count(working_dir: Path) -> None:
 def test_the_summary_tells_the_numbers_of_each_tag(working_dir: Path) -> None:
     run = Run(make_recorded(working_dir, {"a": [3, 1, 2, math.nan]}).path)
 
-    assert run.summary == {
-        "a": {"first": 3, "last": 2, "min": 1, "max": 3, "mean": 2, "count": 4, "min_step": 1, "max_step": 0}
-    }
+    numbers = {"first": 3, "last": 2, "min": 1, "max": 3, "mean": 2, "count": 4, "min_step": 1, "max_step": 0}
+    assert run.summary == {"a": {**numbers, "ends_in_nan": True}}
 
 
 def test_the_summary_document_spares_reading_the_series(working_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +362,15 @@ def test_damage_of_any_file_is_no_error(content: bytes, working_dir: Path) -> No
 def test_it_shows_its_last_metrics(working_dir: Path) -> None:
     run_dir = make_recorded(working_dir, {"a": [0.123456789], "b": [3], "c": [math.nan], "d": [4]})
 
-    assert repr(Run(run_dir.path)) == f"<Run train {run_dir.id} completed a=0.123457 b=3 c=None>"
+    assert repr(Run(run_dir.path)) == f"<Run train {run_dir.id} completed a=0.123457 b=3 c=nan>"
+
+
+def test_what_cannot_be_printed_or_spelled_in_digits_is_shown_all_the_same(working_dir: Path) -> None:
+    run = Run(make_recorded(working_dir, {"\ud800": [1.0], "big": [10**5000], "diverged": [1.0, math.nan]}).path)
+
+    shown = sorted(repr(run).partition(" completed ")[2].removesuffix(">").split())
+    assert shown == ["\\ud800=1", f"big={hex(10**5000)[:199]}…", "diverged=nan"]
+    assert "<th>\\ud800</th><td>1</td>" in run._repr_html_()
 
 
 def test_in_a_notebook_every_text_is_escaped(working_dir: Path) -> None:

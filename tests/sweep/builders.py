@@ -59,13 +59,17 @@ class Target:
 
 
 class Outcome:
-    """How a run of the `RecordingExecutor` ends."""
+    """How a run of the `RecordingExecutor` ends, and what it has recorded as ``loss``: one number, or several."""
 
     def __init__(
-        self, status: str = "completed", loss: float | None = None, error: tuple[str, str] | None = None
+        self,
+        status: str = "completed",
+        loss: float | None = None,
+        error: tuple[str, str] | None = None,
+        losses: Sequence[float] = (),
     ) -> None:
         self.status = status
-        self.loss = loss
+        self.losses = losses if loss is None else (loss,)
         self.error = error
 
 
@@ -136,16 +140,9 @@ class RecordingExecutor(Executor):
     def end(self, number: int, outcome: Outcome) -> Event:
         """End a run."""
         _, path, document = self._running.pop(number)
-        metrics = (
-            {}
-            if outcome.loss is None
-            else {"loss": dict.fromkeys(("first", "last", "min", "max", "mean"), outcome.loss)}
-        )
-        for numbers in metrics.values():
-            numbers.update({"count": 1, "min_step": 0, "max_step": 0})
         error = None if outcome.error is None else {"type": outcome.error[0], "message": outcome.error[1]}
-        if metrics:
-            write_series(path, {"loss": [(0, outcome.loss or 0.0)]})
+        if outcome.losses:
+            write_series(path, {"loss": list(enumerate(outcome.losses))})
         document.finish(outcome.status, 0 if outcome.status == "completed" else 1, error)
         return Event(number, "ended", path, 0 if outcome.status == "completed" else 1, None, "the last line")
 
@@ -160,13 +157,11 @@ class RecordingExecutor(Executor):
 
 def write_series(path: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
     """Write numbers as a run records them."""
-    lines = [
-        f'{{"tag":"{tag}","step":{step},"time":{1.0 + step},"value":{value}}}\n'
-        for tag, points in series.items()
-        for step, value in points
-    ]
-    with open(rundir.RunDir(path).metrics_file(), "a", encoding="utf-8") as file:
-        file.writelines(lines)
+    with open(rundir.RunDir(path).metrics_file(), "ab") as file:
+        for tag, points in series.items():
+            steps, values = [step for step, _ in points], [value for _, value in points]
+            columns: Any = ([tag] * len(points), steps, [1.0 + step for step in steps], values)
+            file.write(rundir.ScalarFormatter().format(columns))
 
 
 class Notes(Listener):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -93,6 +94,35 @@ def test_every_point_is_run_with_the_same_seeds_and_judged_by_their_mean() -> No
     assert best.values == {"lr": 0.1}
     assert len(best.objectives) == 3
     assert [best.mean, best.std] == pytest.approx([2.1, 1.0])
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("metric", "losses", "note"),
+    [
+        ("loss:min", (), "{run} has recorded no 'loss'."),
+        ("loss:min", (NAN, NAN), "{run} has recorded nothing but NaN as 'loss'."),
+        ("loss:min@best", (NAN,), "{run} has recorded nothing but NaN as 'loss'."),
+        ("loss:min", (0.5, 0.01, NAN), "the last 'loss' of {run} is nan."),
+        ("loss:min", (0.5, -INF), "the last 'loss' of {run} is -inf."),
+        ("loss:min@best", (-INF, 0.01), "the best 'loss' of {run} is -inf."),
+        ("loss:min", (0.5, -(10**400)), "the last 'loss' of {run} is -inf."),
+        ("loss:min@best", (0.01, NAN), None),
+        ("loss:min", (NAN, 0.01), None),
+    ],
+)
+def test_a_run_whose_number_is_nan_or_infinite_never_wins(
+    metric: str, losses: tuple[float, ...], note: str | None
+) -> None:
+    done = Done("--lr 0.1,0.2", lambda values: Outcome(losses=(1.0,) if values["lr"] == 0.1 else losses), metric=metric)
+
+    best = done.result.best
+    assert best is not None
+    assert best.values == {"lr": 0.1 if note is not None else 0.2}
+    run = done.result.runs()[1].id
+    assert [text for text in done.notes.texts if run in text] == ([] if note is None else [note.format(run=run)])
 
 
 def test_more_seeds_add_runs_to_the_points_that_are_there() -> None:

@@ -242,7 +242,7 @@ export interface ParameterValue {
   source: string | null;
 }
 
-/** The summary of one tag; null where only NaN was recorded. */
+/** The summary of one tag; null where only NaN was recorded. ``ends_in_nan`` where the newest point is NaN. */
 export interface Metric {
   tag: string;
   first: number | Special | null;
@@ -253,6 +253,7 @@ export interface Metric {
   count: number;
   min_step: number | Special | null;
   max_step: number | Special | null;
+  ends_in_nan?: boolean;
 }
 
 /** Why a run has failed. */

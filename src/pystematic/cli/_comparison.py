@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pystematic.rundir import SYSTEM_PREFIX
+from pystematic.rundir import SYSTEM_PREFIX, spell_int
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def first_difference(old: Any, new: Any, rtol: float) -> str | None:
         if step != step_now:
             return f"value {i} was recorded at step {step}, now at step {step_now}"
         if not _is_same(value, value_now, rtol):
-            return f"at step {step} it was {value!s}, now {value_now!s}"
+            return f"at step {step} it was {_spell(value)}, now {_spell(value_now)}"
     if len(old) != len(new):
         return f"it had {len(old)} values, now {len(new)}"
     return None
@@ -64,4 +64,11 @@ def first_difference(old: Any, new: Any, rtol: float) -> str | None:
 def _is_same(a: Any, b: Any, rtol: float) -> bool:
     if a == b or (a != a and b != b):
         return True
-    return bool(rtol and abs(a - b) <= rtol * max(abs(a), abs(b)) < float("inf"))
+    try:
+        return bool(rtol and abs(a - b) <= rtol * max(abs(a), abs(b)) < float("inf"))
+    except OverflowError:  # an int that no float holds
+        return False
+
+
+def _spell(value: Any) -> str:
+    return spell_int(value) if isinstance(value, int) else str(value)

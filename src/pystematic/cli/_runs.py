@@ -7,6 +7,7 @@ import os
 from pystematic._words import format_duration, format_size
 from pystematic.cli._output import print_records, print_text
 from pystematic.cli._records import facts_line, labels_of, local_time, record_of, shown_path, table_width
+from pystematic.rundir import ENDS_IN_NAN
 from pystematic.store import Run, find_run
 from pystematic.store import diff_runs as compare_runs
 from pystematic.terminal import format_cell, format_table
@@ -34,6 +35,8 @@ def show_run(options: Parameters, words: list[str]) -> int:
     lines += _section("Parameters", _table_lines(parameters, columns))
     numbers = [{"tag": tag, **summary} for tag, summary in run.summary.items()]
     columns = ["tag", "last", "min", "max", "mean", "count", "min_step", "max_step"]
+    if any(ENDS_IN_NAN in one for one in numbers):
+        columns.append(ENDS_IN_NAN)
     lines += _section("Metrics", _table_lines(numbers, columns))
     error = run.document.get("error")
     if isinstance(error, dict):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
 from pystematic._words import format_duration
-from pystematic.rundir import RunDir, read_document
+from pystematic.rundir import ENDS_IN_NAN, RunDir, read_document
 from pystematic.sweep import Listener
 from pystematic.terminal import format_cell, format_table
 
@@ -209,11 +210,13 @@ class TableDisplay(LineDisplay):
 
 
 def _last(run_dir: str, tag: str) -> Any:
-    """Return the last number of a metric, as the run's own summary has it; it is at most some seconds old."""
+    """Return the last number of a metric, NaN too, as the run's own summary has it; it is at most some seconds old."""
     summary = read_document(RunDir(run_dir).summary_file) or {}
     metrics = summary.get("metrics")
     numbers = metrics.get(tag) if isinstance(metrics, dict) else None
-    return numbers.get("last") if isinstance(numbers, dict) else None
+    if not isinstance(numbers, dict):
+        return None
+    return math.nan if numbers.get(ENDS_IN_NAN) else numbers.get("last")
 
 
 def _one_line(text: str) -> str:

@@ -65,8 +65,7 @@ def _format(rows: Iterable[tuple[object, ...]]) -> bytes:
 
 
 def _spell(value: int | float) -> str:
-    # Python spells no more than 4300 decimal digits.
-    return hex(value) if isinstance(value, int) and value.bit_length() > 14_000 else repr(value)
+    return rundir.spell_int(value) if isinstance(value, int) else repr(value)
 
 
 def make_backend() -> Backend:

@@ -132,6 +132,8 @@ class Histogram:
         import numpy as np
 
         values = np.asarray(read_array(self._values)).ravel()
+        if values.dtype.kind == "c":  # numpy would leave out the imaginary parts
+            raise TypeError(f"{values.dtype.name} values are no real numbers")
         if values.dtype.kind not in "bifu":
             values = values.astype(np.float64)
         if values.dtype.kind == "f":

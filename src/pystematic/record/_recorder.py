@@ -57,9 +57,6 @@ class Recorder:
         run: what further backends are told; made from the folder's name when None.
         mask: takes secrets out of the texts, tables and parameters that are recorded.
 
-    Attributes:
-        count: the step of what is recorded without ``step=``; may be set.
-
     Raises:
         RunDirectoryError: the folder cannot be made.
         ExperimentError: no folder is given, and no experiment is running.
@@ -77,7 +74,7 @@ class Recorder:
         run: RunFacts | None = None,
         mask: Callable[[Any], Any] | None = None,
     ) -> None:
-        self.count = 0
+        self._count = 0  # `count` without the cost of a property
         # Negative: the next call takes the slow way. So the fast one needs no check of its own for the first call, a
         # fork, the end, and silence.
         self._limit = -1
@@ -147,7 +144,7 @@ class Recorder:
         if value.__class__ not in UNCHANGING:
             value = snapshot(value)
         if step is None:
-            step = self.count
+            step = self._count
         if step.__class__ is not int:
             step = snapshot(step)
         if reduce != "mean":
@@ -166,7 +163,7 @@ class Recorder:
             )
             return
         if step is None:
-            step = self.count
+            step = self._count
         if step.__class__ is not int:
             step = snapshot(step)
         if reduce != "mean":
@@ -179,6 +176,19 @@ class Recorder:
         for tag, value in values.items():
             flat += (tag, step, now, value if value.__class__ in UNCHANGING else snapshot(value))
         self._extend(flat)
+
+    @property
+    def count(self) -> int:
+        """The step of what is recorded without ``step=``; may be set."""
+        return self._count
+
+    @count.setter
+    def count(self, value: int) -> None:
+        try:
+            count: Any = read_step(value)
+        except Exception:  # of the caller's object too, whatever it raises
+            raise ValueError(f"recorder.count = {short(value)}: expected the number of a step") from None
+        self._count = count
 
     @property
     def weight(self) -> float | None:
@@ -214,7 +224,7 @@ class Recorder:
 
     def step(self) -> None:
         """Go on to the next step."""
-        self.count += 1
+        self._count += 1
 
     def image(self, tag: str, image: Any, step: int | None = None) -> None:
         """Record an image of PIL, an array or a tensor: height x width, with up to four channels first or last.
@@ -345,11 +355,20 @@ class Recorder:
 
     def state_dict(self) -> dict[str, int]:
         """Return what a checkpoint keeps: the step."""
-        return {"count": int(self.count)}  # of numpy it may be
+        return {"count": int(self._count)}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on at the step of a checkpoint."""
-        self.count = int(state["count"])
+        """Go on at the step of a checkpoint.
+
+        Raises:
+            ValueError: it is not what `state_dict` returns.
+        """
+        try:
+            self._count = int(read_step(state["count"]))
+        except Exception:
+            raise ValueError(
+                f"recorder.load_state_dict({short(state)}): expected what state_dict returns, {{'count': STEP}}"
+            ) from None
 
     def __enter__(self) -> Recorder:
         return self
@@ -412,7 +431,7 @@ class Recorder:
             return
         try:
             tag = read_tag(tag)
-            number = read_step(self.count if step is None else step)
+            number = read_step(self._count if step is None else step)
             snapshot = take()
         except Exception as error:  # of the caller's objects and their libraries: it costs this one only
             thread.items.say_failure(kind, tag, error)

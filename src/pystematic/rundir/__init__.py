@@ -61,12 +61,14 @@ if TYPE_CHECKING:
     from pystematic.rundir._scalars import Columns as Columns
     from pystematic.rundir._scalars import ScalarFormatter as ScalarFormatter
     from pystematic.rundir._scalars import Weights as Weights
+    from pystematic.rundir._scalars import spell_int as spell_int
     from pystematic.rundir._series import Points as Points
     from pystematic.rundir._series import RecordedSeries as RecordedSeries
     from pystematic.rundir._series import SeriesFile as SeriesFile
     from pystematic.rundir._series import SeriesWriter as SeriesWriter
     from pystematic.rundir._series import by_tag as by_tag
     from pystematic.rundir._series import read_series as read_series
+    from pystematic.rundir._summary import ENDS_IN_NAN as ENDS_IN_NAN
     from pystematic.rundir._summary import Tally as Tally
     from pystematic.rundir._summary import is_current_summary as is_current_summary
     from pystematic.rundir._summary import make_summary as make_summary
@@ -110,9 +112,12 @@ _HOMES = {
     ),
     "_merge": ("RankMerge", "RankPoints", "merge_points", "merge_values"),
     "_process": ("host_name", "is_alive", "process_identity"),
-    "_scalars": ("REDUCTIONS", "ScalarFormatter"),
+    "_scalars": ("REDUCTIONS", "ScalarFormatter", "spell_int"),
     "_series": ("Points", "RecordedSeries", "SeriesFile", "SeriesWriter", "by_tag", "read_series"),
-    "_summary": ("Tally", "is_current_summary", "make_summary", "parse_metrics", "rewrite_summary", "summarize"),
+    "_summary": (
+        *("ENDS_IN_NAN", "Tally", "is_current_summary", "make_summary"),
+        *("parse_metrics", "rewrite_summary", "summarize"),
+    ),
     "_tags": ("SYSTEM_PREFIX", "is_unicode", "shown_tag"),
     "_text_documents": ("parse_json_with_lines", "parse_toml_with_lines"),
     "_yaml": ("ParameterLines", "format_parameters", "parse_parameters", "parse_yaml", "read_parameters"),

@@ -29,13 +29,16 @@ _INT64 = range(-(2**63), 2**63)
 def special_name(value: Number) -> str | None:
     """Return the name of what is no finite float64 or int64, or None for an ordinary number."""
     if isinstance(value, int):
-        if value in _INT64:
-            return None
-        # Python reads no more than 4300 decimal digits, for their cost.
-        return str(value) if value.bit_length() < 14_000 else hex(value)
+        return None if value in _INT64 else spell_int(value)
     if math.isfinite(value):
         return None
     return "nan" if value != value else "inf" if value > 0 else "-inf"
+
+
+def spell_int(value: int) -> str:
+    """Return an int in decimal digits, or as ``0x...`` where they are too many."""
+    # Python spells and reads no more than 4300 of them, for their cost.
+    return str(value) if value.bit_length() < 14_000 else hex(value)
 
 
 def parse_special(text: object) -> Number:

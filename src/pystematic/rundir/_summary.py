@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from ._scalars import Columns, Number
 
 
+_STATISTICS = ("first", "last", "min", "max", "mean", "count", "min_step", "max_step")
+# Beside them where the newest point is NaN, which ``last`` leaves out; else it is not there.
+ENDS_IN_NAN = "ends_in_nan"
+
+
 class _ExactSum:
     """A sum without rounding, so that it is the same in whatever portions the numbers come.
 
@@ -97,7 +102,7 @@ def _is_finite_float(number: Number) -> bool:
 class _TagTally:
     __slots__ = (
         *("count", "first", "first_time", "last", "last_time", "max", "max_step"),
-        *("min", "min_step", "numbers", "sum"),
+        *("min", "min_step", "newest_is_nan", "newest_time", "numbers", "sum"),
     )
 
     def __init__(self) -> None:
@@ -111,15 +116,25 @@ class _TagTally:
         self.min_step: Number = 0
         self.max_step: Number = 0
         self.first_time = self.last_time = 0.0
+        self.newest_time = -math.inf  # of all points, NaN too
+        self.newest_is_nan = False
 
     def add(self, steps: list[Number], times: list[float], values: list[Number]) -> None:
         self.count += len(values)
         kept = [i for i, value in enumerate(values) if value == value]
+        latest = max(times)
+        is_newest = latest >= self.newest_time
+        if is_newest:
+            self.newest_time, self.newest_is_nan = latest, False
         if len(kept) != len(values):
+            if is_newest:
+                newest = len(times) - 1 - times[::-1].index(latest)
+                self.newest_is_nan = values[newest] != values[newest]
             steps, times, values = [steps[i] for i in kept], [times[i] for i in kept], [values[i] for i in kept]
-        if not values:
-            return
-        earliest, latest, lowest, highest = min(times), max(times), min(values), max(values)
+            if not values:
+                return
+            latest = max(times)
+        earliest, lowest, highest = min(times), min(values), max(values)
         if not self.numbers or earliest < self.first_time:
             self.first, self.first_time = values[times.index(earliest)], earliest
         if not self.numbers or latest >= self.last_time:
@@ -134,6 +149,8 @@ class _TagTally:
     def merge(self, other: _TagTally) -> None:
         """Count in what another one has counted, as if it came after this one."""
         self.count += other.count
+        if other.newest_time >= self.newest_time:
+            self.newest_time, self.newest_is_nan = other.newest_time, other.newest_is_nan
         if not other.numbers:
             return
         if not self.numbers or other.first_time < self.first_time:
@@ -148,9 +165,9 @@ class _TagTally:
         self.sum.merge(other.sum)
 
     def to_plain(self) -> dict[str, object]:
+        more = {ENDS_IN_NAN: True} if self.newest_is_nan else {}
         if not self.numbers:
-            names = ("first", "last", "min", "max", "mean", "count", "min_step", "max_step")
-            return {**dict.fromkeys(names), "count": self.count}
+            return {**dict.fromkeys(_STATISTICS), "count": self.count, **more}
         return {
             "first": _plain(self.first),
             "last": _plain(self.last),
@@ -160,6 +177,7 @@ class _TagTally:
             "count": self.count,
             "min_step": self.min_step,
             "max_step": self.max_step,
+            **more,
         }
 
 
@@ -279,6 +297,8 @@ def is_current_summary(summary: Mapping[str, object], folder: str | os.PathLike[
 def parse_metrics(plain: object) -> dict[str, dict[str, Number | None]]:
     """Read the ``metrics`` of a ``summary.json``: by tag ``first``, ``last``, ``min`` and so on, None where all is NaN.
 
+    ``ends_in_nan`` is among them, and True, only where the newest point is NaN.
+
     Raises:
         ValueError: it is damaged.
     """
@@ -289,12 +309,14 @@ def parse_metrics(plain: object) -> dict[str, dict[str, Number | None]]:
         if not isinstance(fields, dict):
             raise ValueError(f"the summary of {shown!r} is damaged")
         numbers: dict[str, Number | None] = {}
-        for name in ("first", "last", "min", "max", "mean", "count", "min_step", "max_step"):
+        for name in _STATISTICS:
             value = fields.get(name)
             if isinstance(value, dict):
                 value = parse_special(value.get("special"))
             if value is not None and not isinstance(value, int | float):
                 raise ValueError(f"{name!r} of {shown!r} is damaged")
             numbers[name] = value if value == value else None  # NaN is not what we write
+        if fields.get(ENDS_IN_NAN):
+            numbers[ENDS_IN_NAN] = True
         metrics[parse_exact_tag(fields["exact_tag"]) if "exact_tag" in fields else shown] = numbers
     return metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from pystematic.rundir import SYSTEM_PREFIX
+from pystematic.rundir import SYSTEM_PREFIX, spell_int
 from pystematic.store._query_tree import MISSING
 
 TYPE_CHECKING = False
@@ -122,7 +122,7 @@ def _text(plain: Any) -> str:
     try:
         return json.dumps(plain, sort_keys=True, default=repr)
     except (TypeError, ValueError):  # keys of several types, which a file of a person may have; an endless number
-        return repr(plain)
+        return spell_int(plain) if isinstance(plain, int) else repr(plain)
 
 
 def _code(run: Run) -> dict[str, Any]:

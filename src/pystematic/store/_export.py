@@ -7,7 +7,7 @@ import os
 
 from pystematic import rundir
 from pystematic.errors import UsageError
-from pystematic.store._frame import frame_columns, uniform
+from pystematic.store._frame import encodable, frame_columns, uniform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,9 +135,7 @@ def _arrow_values(values: Sequence[Any]) -> list[Any]:
     same = uniform(values)
     if any(isinstance(value, float) for value in same):
         return [None if value is None else float(value) for value in same]
-    return [
-        value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value for value in same
-    ]
+    return encodable(same)
 
 
 def write_file(path: str, content: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+from pystematic import rundir
 from pystematic._record import record
 from pystematic.errors import UsageError
 from pystematic.store._facts import STATISTICS
@@ -35,7 +36,8 @@ DEFAULT_STATISTICS = ("last", "min", "max")
 def frame_columns(runs: SomeRuns, statistics: Sequence[str] = DEFAULT_STATISTICS) -> dict[str, list[Any]]:
     """Return the facts, parameters and metrics of runs by the names of columns; None where a run has no value.
 
-    A parameter is ``params.NAME``, a metric ``metrics.TAG.last``. Times are seconds since 1970.
+    A parameter is ``params.NAME``, a metric ``metrics.TAG.last``; what is no Unicode in a name is written as in the
+    files of a run, ``\\ud800 (eda080)``. Times are seconds since 1970.
 
     Raises:
         UsageError: there is no such statistic.
@@ -44,12 +46,26 @@ def frame_columns(runs: SomeRuns, statistics: Sequence[str] = DEFAULT_STATISTICS
         check_statistic(statistic)
     params, tags = runs.known_names()
     keys: dict[str, Key] = {name: (name,) for name in FACTS}
-    keys.update((f"params.{name}", ("params", name)) for name in params)
-    keys.update((f"metrics.{tag}.{statistic}", ("metrics", tag, statistic)) for tag in tags for statistic in statistics)
+    keys.update((f"params.{shown}", ("params", name)) for name, shown in _shown_names(params).items())
+    keys.update(
+        (f"metrics.{shown}.{statistic}", ("metrics", tag, statistic))
+        for tag, shown in _shown_names(tags).items()
+        for statistic in statistics
+    )
     columns = runs.columns(keys.values())
     filled = {name: [None if value is MISSING else value for value in columns[key]] for name, key in keys.items()}
     # What no run here has is that of others in the folder.
     return {name: column for name, column in filled.items() if name in FACTS or any(v is not None for v in column)}
+
+
+def _shown_names(names: Sequence[str]) -> dict[str, str]:
+    """Return how names stand in those of columns, which must be Unicode: as tags that are none do in files of a run."""
+    shown = {name: name if rundir.is_unicode(name) else rundir.shown_tag(name) for name in names}
+    plain = {name for name in names if rundir.is_unicode(name)}
+    for name in names:
+        while name not in plain and shown[name] in plain:  # somebody's plain one looks just like it
+            shown[name] += "'"
+    return shown
 
 
 def check_statistic(name: str) -> None:
@@ -71,7 +87,7 @@ def to_pandas(runs: SomeRuns, statistics: Sequence[str]) -> Any:
             raise
         raise UsageError("to_pandas needs pandas, which is not installed: pip install pandas") from None
     columns = frame_columns(runs, statistics)
-    frame = pandas.DataFrame({name: pandas.Series(values) for name, values in columns.items()})
+    frame = pandas.DataFrame({name: pandas.Series(encodable(values)) for name, values in columns.items()})
     for name in TIMES:
         frame[name] = pandas.to_datetime(frame[name], unit="s", utc=True)
     return frame
@@ -86,7 +102,7 @@ def to_polars(runs: SomeRuns, statistics: Sequence[str]) -> Any:
             raise
         raise UsageError("to_polars needs polars, which is not installed: pip install polars") from None
     columns = frame_columns(runs, statistics)
-    made = [polars.Series(name, uniform(values), strict=False) for name, values in columns.items()]
+    made = [polars.Series(name, encodable(uniform(values)), strict=False) for name, values in columns.items()]
     frame = polars.DataFrame(made)
     times = [(polars.col(name).cast(polars.Float64) * 1e6).cast(polars.Datetime("us", "UTC")) for name in TIMES]
     return frame.with_columns(times)
@@ -100,8 +116,20 @@ def uniform(values: Sequence[Any]) -> list[Any]:
     ):
         return list(values)
     if len(kinds) <= 1 and not any(isinstance(value, dict | list) for value in values):
-        return [str(value) if kinds <= {NUMBER} and value is not None else value for value in values]
+        return [_spell(value) if kinds <= {NUMBER} and value is not None else value for value in values]
     return [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+
+
+def encodable(values: Sequence[Any]) -> list[Any]:
+    """Return values whose texts are Unicode: halves of a character, which no other library takes, are escaped."""
+    return [
+        value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) and not value.isascii() else value
+        for value in values
+    ]
+
+
+def _spell(value: Any) -> str:
+    return rundir.spell_int(value) if isinstance(value, int) else str(value)
 
 
 # -- groups ----------------------------------------------------------------------------------------------------------

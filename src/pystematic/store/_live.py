@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pystematic.rundir import RunDir, SeriesFile, Tally, parse_metrics
+from pystematic.rundir import ENDS_IN_NAN, RunDir, SeriesFile, Tally, parse_metrics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,9 +55,15 @@ def live_summary(
 
 def _joined(before: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
     count = before["count"] + added["count"]
-    if before["last"] is None or added["last"] is None:  # nothing but NaN
-        return {**(added if before["last"] is None else before), "count": count}
-    joined = {**before, "last": added["last"], "count": count}
+    if before["last"] is None:  # nothing but NaN
+        return {**added, "count": count}
+    joined = {**before, "count": count}
+    joined.pop(ENDS_IN_NAN, None)
+    if ENDS_IN_NAN in added:
+        joined[ENDS_IN_NAN] = True
+    if added["last"] is None:
+        return joined
+    joined["last"] = added["last"]
     if added["min"] < before["min"]:
         joined.update(min=added["min"], min_step=added["min_step"])
     if added["max"] > before["max"]:

@@ -10,7 +10,7 @@ from pystematic import rundir
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Any, TypeVar
 
@@ -186,8 +186,9 @@ class Run:
         """By tag ``first``, ``last``, ``min``, ``max``, ``mean``, ``count``, ``min_step``, ``max_step``.
 
         ``first`` and ``last`` are by time, ``min_step`` and ``max_step`` the steps at which the extremes were. NaN is
-        counted and otherwise left out; None where nothing else was recorded. Computed anew from the series when
-        ``summary.json`` is missing or behind them.
+        counted and otherwise left out; None where nothing else was recorded. Where the newest point is NaN there is
+        ``ends_in_nan``, too, which is True. Computed anew from the series when ``summary.json`` is missing or behind
+        them.
         """
         live = self._live_summary()
         if live is not None:
@@ -253,7 +254,7 @@ class Run:
     # -- how it is shown -----------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        last = [f"{tag}={_shown(numbers['last'])}" for tag, numbers in list(self.summary.items())[:3]]
+        last = [f"{_shown(tag)}={_shown(_last(numbers))}" for tag, numbers in list(self.summary.items())[:3]]
         return f"<Run {self.experiment} {self.id} {self.status}{' ' if last else ''}{' '.join(last)}>"
 
     def _repr_html_(self) -> str:
@@ -261,8 +262,8 @@ class Run:
         import html
 
         rows = [("status", self.status), ("folder", str(self.path))]
-        rows += [(name, _shown(value)) for name, value in self.params.items()]
-        rows += [(tag, _shown(numbers["last"])) for tag, numbers in self.summary.items()]
+        rows += [(_shown(name), _shown(value)) for name, value in self.params.items()]
+        rows += [(_shown(tag), _shown(_last(numbers))) for tag, numbers in self.summary.items()]
         body = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
         return f"<table><caption>{html.escape(self.experiment)} {html.escape(self.id)}</caption>{body}</table>"
 
@@ -369,9 +370,15 @@ def _whole(plain: object) -> int:
     return plain if isinstance(plain, int) else 0
 
 
+def _last(numbers: Mapping[str, Any]) -> Any:
+    """Return the last number, NaN too."""
+    return math.nan if rundir.ENDS_IN_NAN in numbers else numbers["last"]
+
+
 def _shown(value: object) -> str:
-    """Write a value short enough for one line."""
+    """Write a value short enough for one line, in letters that can be printed."""
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.6g}"
-    text = str(value)
+    text = rundir.spell_int(value) if isinstance(value, int) else str(value)
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 200 else f"{text[:199]}…"

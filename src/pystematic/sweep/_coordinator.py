@@ -419,9 +419,10 @@ class Coordinator:
         status, error = _status_of(job, event)
         value = None
         if job.run_dir is not None and status in DONE and self.objective is not None:
-            value = self.objective.value_of(Run(job.run_dir))
+            run = Run(job.run_dir)
+            value = self.objective.value_of(run)
             if value is None and status == "completed":
-                self._listener.note(f"{os.path.basename(job.run_dir)} has recorded no {self.objective.tag!r}.")
+                self._listener.note(self.objective.explain_none(run))
         run_dir = None if job.run_dir is None else relative_run_dir(job.run_dir, self.plan.dir.output_dir)
         self.plan.write(
             {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 
 from pystematic._record import record
 from pystematic.errors import UsageError
+from pystematic.rundir import ENDS_IN_NAN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,15 +38,31 @@ class Objective:
         return f"{self.tag}:{self.direction}{BEST if self.takes_best else ''}"
 
     def value_of(self, run: Run) -> float | None:
-        """Return a run's number; None where it has recorded none, or only NaN and infinities."""
+        """Return a run's number; None where it has recorded none, or the number is NaN or infinite."""
+        value = self._judged(run)
+        # NaN never wins, and an infinity is the sign of a defect: neither says how good a run is.
+        return value if value is not None and math.isfinite(value) else None
+
+    def explain_none(self, run: Run) -> str:
+        """Say in a sentence why `value_of` is None."""
+        name, value = os.path.basename(run.path), self._judged(run)
+        if value is None:
+            return f"{name} has recorded no {self.tag!r}."
+        if math.isnan(value) and run.summary[self.tag]["last"] is None:
+            return f"{name} has recorded nothing but NaN as {self.tag!r}."
+        return f"the {'best' if self.takes_best else 'last'} {self.tag!r} of {name} is {value}."
+
+    def _judged(self, run: Run) -> float | None:
         numbers = run.summary.get(self.tag)
         if not numbers:
             return None
-        value = numbers.get(self.direction if self.takes_best else "last")
-        # NaN never wins, and an infinity is the sign of a defect: neither says how good a run is.
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            return None
-        return float(value)
+        value = numbers[self.direction if self.takes_best else "last"]
+        if value is None or (ENDS_IN_NAN in numbers and not self.takes_best):
+            return math.nan
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
 
     def is_better(self, value: float, than: float | None) -> bool:
         """Tell whether one value beats another one."""

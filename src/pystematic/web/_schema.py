@@ -296,7 +296,7 @@ class ParameterValue(TypedDict):
 
 
 class Metric(TypedDict):
-    """The summary of one tag; null where only NaN was recorded."""
+    """The summary of one tag; null where only NaN was recorded. ``ends_in_nan`` where the newest point is NaN."""
 
     tag: str
     first: float | Special | None
@@ -307,6 +307,7 @@ class Metric(TypedDict):
     count: int
     min_step: float | Special | None
     max_step: float | Special | None
+    ends_in_nan: NotRequired[bool]
 
 
 class RunError(TypedDict):
