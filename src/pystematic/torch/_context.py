@@ -294,8 +294,8 @@ class Context(BaseContext):
     def mean(self, tag: str) -> RunningMean:
         """Return the running mean of this name, made when it is first asked for; it takes part in checkpoints.
 
-        ``update(value, n)`` adds ``n`` samples, ``compute()`` returns the mean over all processes, ``reset()`` begins
-        anew.
+        ``update(value, n)`` adds ``n`` samples (or tokens, pixels, ...), ``compute()`` returns the mean over all
+        processes, ``reset()`` begins anew. Update it inside the loop over batches, which knows what counts nowhere.
         """
         from pystematic.torch._checkpoints import MEAN_PREFIX
         from pystematic.torch._means import RunningMean  # imports torch
@@ -303,7 +303,7 @@ class Context(BaseContext):
         name = f"{MEAN_PREFIX}{tag}"
         if name not in vars(self):
             share = None if self._run is None else self._training.share
-            made = RunningMean(self.world_size, lambda: share is not None and share.repeated, self._noted)
+            made = RunningMean(self.world_size, lambda n: share is not None and share.leaves_out(n), self._noted, tag)
             vars(self)[name] = made if self._run is None else self._saving.restore(name, made)
         mean: RunningMean = vars(self)[name]
         return mean

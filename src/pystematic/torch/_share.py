@@ -42,6 +42,8 @@ class Share:
         self._clash: tuple[str, str] | None = None
         self._window_base: int | None = None
         self._window_counted = 0
+        self._has_own_samples = False  # whether anything in this window is no repetition
+        self._is_behind_window = False
         self.repeated = False
         self.depth = 0
         self.steps_taken = 0
@@ -78,6 +80,8 @@ class Share:
         self._source = source
         self._local = local
         self.repeated = local == 0
+        self._has_own_samples = self._has_own_samples or local != 0
+        self._is_behind_window = False
         if not self._in_window:
             self._window = total
             self._window_base = None
@@ -94,11 +98,13 @@ class Share:
         self._window = total
         self._window_base = None
         self._window_counted = 0
+        self._has_own_samples = False
         self.is_last = False
 
     def close_window(self) -> None:
         """Take note that the last micro-batch was used. The step itself is still to come, and so is its end."""
         self._in_window = False
+        self._is_behind_window = self._has_own_samples
         self.is_last = True
 
     def count(self, local: int, total: int) -> None:
@@ -117,6 +123,13 @@ class Share:
     def is_repetition(self) -> bool:
         """Whether all that this process computes with in this step is a sample that another one has too."""
         return self.repeated and self._clash is None
+
+    def leaves_out(self, n: float) -> bool:
+        """Tell whether a number over ``n`` of anything is one of a sample that another process has too.
+
+        Behind a window that had other samples here it may be one over all of them: only a single one surely is not.
+        """
+        return self.repeated and (not self._is_behind_window or n == 1)
 
     @property
     def count_correction(self) -> float:
