@@ -159,6 +159,7 @@ class Context(BaseContext):
             if run is not None:
                 trainer.share.on_begin = self._begin_training
                 trainer.share.on_hand_out = self._begin_training_batch
+                trainer.share.on_repeated = self._begin_repetition
                 if run.restored is not None:
                     trainer.load_state_dict(run.restored.get("scaler") or {})
                 trainer.share.on_step_end = run.stop.end_step
@@ -196,9 +197,14 @@ class Context(BaseContext):
 
     def _begin_training_batch(self, samples: int | None) -> None:
         """Tell the recorder what this process's numbers weigh beside those of the others."""
-        if self.world_size > 1 and samples is not None:
-            recorder: Any = self.recorder
+        recorder: Any = self.recorder
+        if self.world_size > 1 and samples is not None and not getattr(recorder, "is_repeated", False):
             recorder.weight = samples
+
+    def _begin_repetition(self, is_repeated: bool) -> None:
+        """Tell the recorder whether this process's numbers count, whatever the program says that they weigh."""
+        recorder: Any = self.recorder
+        recorder.is_repeated = is_repeated
 
     def _save_and_wait(self) -> None:
         with self._noted("the checkpoint at the end"):

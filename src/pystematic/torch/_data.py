@@ -265,7 +265,7 @@ class DataLoader:
         plan, share = self._plan, self._share
         if plan is None and limit is not None:  # a plan ends by itself
             batches = itertools.islice(batches, limit)
-        outer = share is not None and share.repeated  # of a loop that this one stands in
+        outer = None if share is None else share.at_hand  # of a loop that this one stands in
         try:
             with _Bar(self, self._loading_bar) as bar:
                 if share is not None and share.on_begin is not None and self._is_training():
@@ -275,10 +275,11 @@ class DataLoader:
                     training = self._is_training()
                     local, total = plan.hand_out() if plan is not None else (None, None)
                     if share is not None:
-                        share.repeated = local == 0
                         if training:
                             share.hand_out(self._name, local, total)
                             self._has_trained = True
+                        else:
+                            share.begin_batch(local)
                     bar.advance()  # not after it: whoever takes the last batch of a window asks for no other one
                     yield batch
                     if training and share is not None:
@@ -286,8 +287,8 @@ class DataLoader:
         finally:
             if iteration == self._iteration:  # an older iterator that is closed late has nothing to end any more
                 self.release()
-                if share is not None:
-                    share.repeated = outer
+                if share is not None and outer is not None:
+                    share.return_to(outer)
                 if plan is not None:
                     plan.end()
 

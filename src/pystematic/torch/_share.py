@@ -28,6 +28,7 @@ class Share:
         depth: how many registered modules are being called, one in the other; the outermost scales.
         on_begin: called before a training loader loads the first batch of an epoch.
         on_hand_out: called with the number of samples of each batch of this process, None where nobody knows it.
+        on_repeated: called with whether what is computed with now counts nowhere, whenever that changes.
         on_step_end: called at the end of each step; may raise what ends the run.
     """
 
@@ -44,11 +45,13 @@ class Share:
         self._window_counted = 0
         self._has_own_samples = False  # whether anything in this window is no repetition
         self._is_behind_window = False
+        self._told_repeated = False
         self.repeated = False
         self.depth = 0
         self.steps_taken = 0
         self.on_begin: Callable[[], None] | None = None
         self.on_hand_out: Callable[[int | None], None] | None = None
+        self.on_repeated: Callable[[bool], None] | None = None
         self.on_step_end: Callable[[], None] | None = None
 
     @property
@@ -70,6 +73,29 @@ class Share:
             return 1.0
         return self._local * self._world_size / self._window
 
+    def begin_batch(self, local: int | None) -> None:
+        """Take note of a batch with ``local`` samples of this process, whether or not it trains."""
+        self._has_own_samples = self._has_own_samples or local != 0
+        self._is_behind_window = False
+        self.repeated = local == 0
+        self._tell_repeated(self.repeated)
+
+    def _tell_repeated(self, is_repeated: bool) -> None:
+        if is_repeated != self._told_repeated:
+            self._told_repeated = is_repeated
+            if self.on_repeated is not None:
+                self.on_repeated(is_repeated)
+
+    @property
+    def at_hand(self) -> tuple[bool, bool, bool]:
+        """What is known of the batch at hand, for a loop inside of its own to come back to."""
+        return self.repeated, self._has_own_samples, self._is_behind_window
+
+    def return_to(self, at_hand: tuple[bool, bool, bool]) -> None:
+        """Take note that the batch of a loop further out is at hand again."""
+        self.repeated, self._has_own_samples, self._is_behind_window = at_hand
+        self._tell_repeated(self.repeated and not self._is_behind_window)
+
     def hand_out(self, source: str, local: int | None, total: int | None) -> None:
         """Take note of a training batch: ``local`` samples of it are here, ``total`` on all processes together.
 
@@ -79,9 +105,7 @@ class Share:
             self._clash = (self._source, source)
         self._source = source
         self._local = local
-        self.repeated = local == 0
-        self._has_own_samples = self._has_own_samples or local != 0
-        self._is_behind_window = False
+        self.begin_batch(local)
         if not self._in_window:
             self._window = total
             self._window_base = None
@@ -105,6 +129,11 @@ class Share:
         """Take note that the last micro-batch was used. The step itself is still to come, and so is its end."""
         self._in_window = False
         self._is_behind_window = self._has_own_samples
+        if self.repeated and self._is_behind_window:
+            # What is recorded here counts nowhere either, unless the program says that it is of the whole window.
+            self._tell_repeated(False)
+            if self.on_hand_out is not None:
+                self.on_hand_out(0)
         self.is_last = True
 
     def count(self, local: int, total: int) -> None:
