@@ -81,6 +81,33 @@ def test_what_is_counted_behind_the_loop_counts() -> None:
     assert mean.state_dict() == {"sum": 7.0, "count": 7.0}
 
 
+def restored() -> RunningMean:
+    mean = RunningMean()
+    mean.load_state_dict({"sum": 6.0, "count": 2.0})
+    mean.hold()
+    return mean
+
+
+def test_a_reset_at_the_top_of_an_epoch_that_goes_on_is_none() -> None:
+    mean = restored()
+    mean.reset()
+    assert math.isnan(mean.compute())
+    mean.go_on()
+    mean.update(6.0)
+    assert mean.compute() == 4.0
+    mean.reset()
+    mean.update(1.0)
+    assert mean.compute() == 1.0
+
+
+def test_a_mean_of_something_before_the_loop_is_reset() -> None:
+    mean = restored()
+    mean.reset()
+    mean.update(1.0)
+    mean.go_on()
+    assert mean.compute() == 1.0
+
+
 @pytest.mark.parametrize(
     ("value", "n", "message"),
     [

@@ -95,6 +95,7 @@ class Checkpoints:
             "step": step,
             "epoch": context.epoch,
             "epoch_ended": self._has_epoch_ended(),
+            "mid_epoch": any(loader.is_mid_epoch and loader.state_dict()["consumed"] for loader in self._loaders()),
             "world_size": run.world_size,
             "seeds": run.seeds.state_dict(),
             "generators": [one["generators"] for one in ranks],
@@ -216,6 +217,8 @@ class Checkpoints:
         if name.startswith(MEAN_PREFIX):
             if self._run.rank > 0:  # the sums of all are in rank 0's
                 obj.reset()
+            if self._state.get("mid_epoch") and not self._run.uses_loader:
+                obj.hold()
         elif self._run.rank == 0:
             print(f"restored context.{name}", file=sys.stderr)
         return obj
@@ -245,6 +248,8 @@ class Checkpoints:
         """Put the generators back, or give each rank but the first its own; before the first training batch."""
         run = self._run
         self.check_names()
+        for _, mean in self._means():
+            mean.go_on()
         if self._generators_pending:
             self.restore_generators()
         elif run.rank > 0 and run.parameters.get("seed_libraries"):

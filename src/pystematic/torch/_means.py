@@ -37,10 +37,14 @@ class RunningMean:
         self._noted = noted
         self._leaves_out = leaves_out
         self._tag = tag
+        self._is_within_epoch = False
+        self._set_aside: tuple[Any, Any] | None = None
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Begin anew. Between `hold` and `go_on` it is for what is updated there only."""
+        if self._is_within_epoch and self._set_aside is None:
+            self._set_aside = (self._sum, self._count)
         self._sum: Any = 0.0
         self._count: Any = 0.0
 
@@ -58,6 +62,8 @@ class RunningMean:
             raise ValueError(f"context.mean({self._tag!r}): n={n!r}; expected the number of samples, from 0")
         if self._leaves_out(n):
             return
+        if self._is_within_epoch:
+            self._is_within_epoch, self._set_aside = False, None
         if isinstance(value, torch.Tensor):
             value = value.detach().to(torch.float64 if value.device.type != "mps" else torch.float32)
         self._sum = self._sum + value * n
@@ -79,3 +85,13 @@ class RunningMean:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Go on from the sum and count of a checkpoint."""
         self._sum, self._count = float(state["sum"]), float(state["count"])
+
+    def hold(self) -> None:
+        """Keep what was restored in the middle of an epoch: the code before the loop over its batches runs again."""
+        self._is_within_epoch = True
+
+    def go_on(self) -> None:
+        """Take note that the loop goes on: a reset before it, at the top of the epoch, was one of the epoch's begin."""
+        if self._set_aside is not None:
+            self._sum, self._count = self._set_aside
+        self._is_within_epoch, self._set_aside = False, None
