@@ -125,7 +125,7 @@ def test_a_mean_that_is_reset_at_the_top_of_each_epoch_goes_on(saved: str) -> No
         context.loader = pystematic.torch.DataLoader(torch.arange(6.0), batch_size=2, loading_bar=False)
         for epoch in context.epochs(2):
             context.mean("x").reset()
-            for (i, x) in enumerate(context.loader):
+            for i, x in enumerate(context.loader):
                 context.mean("x").update(x.mean() + 10 * epoch, len(x))
                 if kills and saved == "in an epoch" and (epoch, i) == (1, 0):
                     context.save_checkpoint()
