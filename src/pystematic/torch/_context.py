@@ -301,8 +301,9 @@ class Context(BaseContext):
         """Return the running mean of this name, made when it is first asked for; it takes part in checkpoints.
 
         ``update(value, n)`` adds ``n`` samples (or tokens, pixels, ...), ``compute()`` returns the mean over all
-        processes, ``reset()`` begins anew. Update it inside the loop over batches, which knows what counts nowhere. In a run that
-        goes on in the middle of an epoch, a reset before the first batch does not take away what was restored.
+        processes, ``reset()`` begins anew. Update it inside the loop over batches, which knows what counts nowhere. In
+        a run that goes on in the middle of an epoch, a reset before the first batch does not take away what was
+        restored.
         """
         from pystematic.torch._checkpoints import MEAN_PREFIX
         from pystematic.torch._means import RunningMean  # imports torch

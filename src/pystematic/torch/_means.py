@@ -48,12 +48,13 @@ class RunningMean:
         self._sum: Any = 0.0
         self._count: Any = 0.0
 
-    def update(self, value: Any, n: float = 1) -> None:
+    def update(self, value: Any, n: Any = 1) -> None:
         """Add ``n`` samples (or tokens, pixels, ...) whose mean is ``value``; a tensor is not waited for.
 
         Raises:
             ValueError: ``value`` is not one number, or ``n`` is negative or not finite.
         """
+        given: Any
         for name, given in (("value", value), ("n", n)):
             if math.prod(getattr(given, "shape", ())) != 1:
                 shape = tuple(given.shape)

@@ -156,7 +156,9 @@ class Trainer:
     def backward(self, loss: torch.Tensor, count: int | None) -> None:
         """Add the gradients of ``loss``, a mean over ``count`` samples of this process."""
         if not isinstance(loss, torch.Tensor):
-            raise TypeError(f"context.backward() takes the loss as a tensor, not a {type(loss).__name__}: {short(loss)}")
+            raise TypeError(
+                f"context.backward() takes the loss as a tensor, not a {type(loss).__name__}: {short(loss)}"
+            )
         self._update_scale()
         if count is not None:
             if count < 0:
