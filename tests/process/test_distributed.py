@@ -75,6 +75,12 @@ PROGRAM = """
                 context.recorder.scalar("mean", rank)
                 context.recorder.scalar("sum", rank, reduce="sum")
                 context.recorder.step()
+            context.loader = pystematic.torch.DataLoader([0.0, 1.0, 2.0, 3.0, 4.0], batch_size=4)
+            for batch in context.loader:  # the last one has one sample, which both have
+                context.recorder.weight = len(batch)
+                context.recorder.scalar("batch/mean", batch.mean())
+                context.recorder.scalar("batch/samples", len(batch), reduce="sum")
+                context.recorder.step()
         if how == "log":
             logging.getLogger("program").warning("logged by rank %d", rank)
             os.write(1, f"from C by rank {rank}\\n".encode())
@@ -283,6 +289,8 @@ def test_each_rank_records_and_backends_and_summary_have_the_merged_series(start
     (run,) = pystematic.runs("output")
     assert run.metrics("mean").value.tolist() == [0.25] * 3  # three samples of rank 0, one of rank 1
     assert run.metrics("sum").value.tolist() == [1.0] * 3
+    assert run.metrics("batch/mean").value.tolist() == [1.5, 4.0]
+    assert run.metrics("batch/samples").value.tolist() == [4, 1]
     summary = json.loads((run_dir / "summary.json").read_text())["metrics"]
     assert (summary["mean"]["count"], summary["mean"]["last"]) == (3, 0.25)
     rows = [line.split(",") for line in next(run_dir.rglob("*.csv")).read_text().splitlines()]

@@ -693,6 +693,25 @@ def test_what_is_recorded_counts_by_the_weight_that_is_set() -> None:
     assert weights() == [(1, None), (2, 32), (3, 32), (4, 32), (5, 8), (6, None)]
 
 
+def test_samples_of_another_rank_weigh_nothing_whatever_weight_is_set() -> None:
+    with Recorder("output") as recorder:
+        recorder.weight = 4
+        recorder.is_repeated = True
+        recorder.scalar("a", 1)
+        recorder.weight = 1
+        assert (recorder.weight, recorder.is_repeated) == (0, True)
+        recorder.scalar("a", 2)
+        recorder.is_repeated = False
+        recorder.scalar("a", 3)
+        recorder.is_repeated = True
+        recorder.weight = None
+        recorder.scalar("a", 4)
+        recorder.is_repeated = False
+        recorder.scalar("a", 5)
+
+    assert weights() == [(1, 0), (2, 0), (3, 1), (4, 0), (5, None)]
+
+
 def test_a_weight_that_is_set_before_anything_is_recorded_counts() -> None:
     with Recorder("output") as recorder:
         recorder.weight = 0

@@ -117,6 +117,53 @@ def test_the_first_assignment_restores_and_says_so_and_later_ones_are_assignment
     assert capsys.readouterr().err.count("restored context.counter\n") == 1
 
 
+def test_what_is_recorded_behind_the_end_of_an_epoch_that_was_saved_is_said_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def main(context: Any) -> None:
+        context.loader = pystematic.torch.DataLoader(torch.arange(6.0), batch_size=2, loading_bar=False)
+        for epoch in context.epochs(4):
+            for x in context.loader:
+                context.recorder.scalar("x", x.mean())
+                context.recorder.step()
+                context.save_checkpoint()
+            context.recorder.scalar("in time", 1, step=epoch)
+            context.save_checkpoint()
+            if epoch > 0:
+                context.recorder.scalar("late", 1, step=epoch)
+                context.recorder.scalar("late too", 1)
+
+    run_of(main)
+    assert capsys.readouterr().err == (
+        "pystematic: recorded after save_checkpoint() at the end of epoch 1: 'late' and 'late too'. A run that goes on "
+        "from that checkpoint begins with the next epoch and loses it. Save last in the epoch.\n"
+    )
+
+
+@pytest.mark.parametrize("saved", ["in an epoch", "between two"])
+def test_a_mean_that_is_reset_at_the_top_of_each_epoch_goes_on(saved: str) -> None:
+    found: dict[int, float] = {}
+
+    def main(context: Any, kills: bool = True) -> None:
+        context.loader = pystematic.torch.DataLoader(torch.arange(6.0), batch_size=2, loading_bar=False)
+        for epoch in context.epochs(2):
+            context.mean("x").reset()
+            for i, x in enumerate(context.loader):
+                context.mean("x").update(x.mean() + 10 * epoch, len(x))
+                if kills and saved == "in an epoch" and (epoch, i) == (1, 0):
+                    context.save_checkpoint()
+                    raise Killed
+            found[epoch] = context.mean("x").compute()
+            if kills and saved == "between two":
+                context.save_checkpoint()
+                raise Killed
+
+    with pytest.raises(Killed):
+        run_of(main)
+    run_of(lambda context: main(context, kills=False), resume="last")
+    assert found == {0: 2.5, 1: 12.5}
+
+
 def test_names_that_are_missing_or_new_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     def first(context: Any) -> None:
         context.old = 1

@@ -196,6 +196,14 @@ def test_contradicting_arguments_are_refused(options: dict[str, Any], message: s
         DataLoader(**{"dataset": range(3), **options})
 
 
+@pytest.mark.parametrize("batch_size", ["4", 2.5, True])
+def test_a_batch_size_is_whole(batch_size: Any) -> None:
+    kind = type(batch_size).__name__
+    with pytest.raises(TypeError, match=f"batch_size={batch_size!r}: expected a whole number, not a {kind}"):
+        DataLoader(range(3), batch_size)
+    assert batches(DataLoader(Counting(3), np.int64(2))) == [[0, 1], [2]]  # type: ignore[arg-type]
+
+
 def test_an_unknown_argument_is_refused() -> None:
     with pytest.raises(TypeError, match="worker"):
         DataLoader(range(3), workers=3)

@@ -131,6 +131,21 @@ def test_a_save_that_fails_is_said_and_leaves_nothing(tmp_path: Path, monkeypatc
     assert len(said) == 2  # it had worked meanwhile
 
 
+def test_a_folder_that_is_gone_is_a_save_that_fails(tmp_path: Path) -> None:
+    said: list[str] = []
+    saver = make_saver(tmp_path, said)
+    (tmp_path / "checkpoints").rmdir()
+    save(saver, "1")
+    save(saver, "2")
+    assert said == [
+        "the checkpoint 1 could not be saved: No such file or directory. The run goes on, and so do older checkpoints; "
+        "further ones that fail of the same are not told of."
+    ]
+    (tmp_path / "checkpoints").mkdir()
+    save(saver, "3")
+    assert files(tmp_path) == ["checkpoint-3.pt"]
+
+
 def test_a_checkpoint_that_cannot_be_listed_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     saver = make_saver(tmp_path, said)

@@ -36,6 +36,34 @@ def test_a_sample_that_another_process_has_counts_nowhere() -> None:
     assert (share.scale, share.repeated) == (0.0, True)
 
 
+def test_it_is_told_when_what_is_computed_with_counts_nowhere() -> None:
+    share = Share(2)
+    told: list[object] = []
+    share.on_repeated = share.on_hand_out = told.append
+    share.hand_out("context.loader", 2, 4)
+    share.hand_out("context.loader", 0, 1)
+    outer = share.at_hand
+    share.begin_batch(3)  # of an evaluation inside of the loop
+    share.return_to(outer)
+    share.hand_out("context.loader", 0, 1)
+    assert told == [2, True, 0, False, True, 0]
+
+
+@pytest.mark.parametrize("first", [2, 0])
+def test_behind_a_window_numbers_may_be_of_all_of_it_if_it_had_samples_here(first: int) -> None:
+    share = Share(2)
+    told: list[bool] = []
+    share.on_repeated = told.append
+    for _ in range(2):
+        share.open_window(5)
+        share.hand_out("context.loader", first, 4)
+        share.hand_out("context.loader", 0, 1)
+        assert share.leaves_out(7)
+        share.close_window()
+        assert (share.leaves_out(1), share.leaves_out(7)) == (True, first == 0)
+    assert told == ([True, False] * 2 if first else [True])
+
+
 def test_a_window_weighs_by_all_of_its_samples_and_synchronises_in_the_last_batch() -> None:
     share = Share(2)
     share.open_window(64 + 64 + 10)

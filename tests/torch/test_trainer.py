@@ -166,6 +166,35 @@ def test_a_window_has_at_least_one_batch(accumulate: int) -> None:
         context.windows(context.loader, accumulate)
 
 
+@pytest.mark.parametrize("accumulate", ["2", 2.0, None])
+def test_a_number_of_batches_is_whole(accumulate: Any) -> None:
+    context = prepared(make_data(), 5)
+    kind = type(accumulate).__name__
+    with pytest.raises(TypeError, match=f"accumulate={accumulate!r}: expected a whole number, not a {kind}"):
+        context.windows(context.loader, accumulate)
+
+
+@pytest.mark.parametrize("clip", [-1, 0.0, math.nan])
+def test_a_norm_to_clip_to_is_above_0(clip: float) -> None:
+    context = prepared(make_data(), 5)
+    context.backward(loss_of(context.model, next(iter(context.loader))))
+    before = copy.deepcopy(context.model.state_dict())
+    with pytest.raises(ValueError, match="clip") as caught:
+        context.step(clip=clip)
+    assert str(caught.value) == f"clip={clip!r}: the largest norm of the gradients is a number above 0, or None"
+    assert all(torch.equal(value, before[name]) for name, value in context.model.state_dict().items())
+    norm = context.step(clip=math.inf)  # measures only
+    assert norm is not None
+    assert norm > 0
+
+
+def test_a_loss_is_a_tensor() -> None:
+    context = prepared(make_data(), 5)
+    loss: Any = 1.5
+    with pytest.raises(TypeError, match=r"^context\.backward\(\) takes the loss as a tensor, not a float: 1\.5$"):
+        context.backward(loss)
+
+
 def test_windows_need_a_loader_that_knows_its_sizes() -> None:
     context = prepared(make_data(), 5)
     with pytest.raises(TypeError, match=r"takes a pystematic\.torch\.DataLoader, not a list"):

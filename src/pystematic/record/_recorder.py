@@ -80,6 +80,7 @@ class Recorder:
         self._limit = -1
         self._is_silent = False
         self._weight: float | None = None
+        self._is_repeated = False
         self._marked_weight: float | None = None  # what the last mark in the buffer says
         self._owner: Recorder | None = None  # whose thread and files this one uses
         self._sharers: list[Recorder] = []  # the other way round
@@ -194,9 +195,11 @@ class Recorder:
     def weight(self) -> float | None:
         """How many samples the current step has on this rank: what is recorded counts so much among other ranks.
 
-        None, where all ranks count alike.
+        None, where all ranks count alike; 0 while `is_repeated`, whatever it was set to.
         """
-        return self._weight if self._owner is None else self._owner.weight
+        if self._owner is not None:
+            return self._owner.weight
+        return 0 if self._is_repeated else self._weight
 
     @weight.setter
     def weight(self, value: float | None) -> None:
@@ -205,13 +208,29 @@ class Recorder:
             return
         if value is not None and hasattr(value, "item"):  # of numpy and torch
             value = read_number(value)
-        if value == self._weight:
-            return
         if value is not None:
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise ValueError(f"recorder.weight = {value!r}: expected a number of samples, or None")
             value = int(value) if isinstance(value, int) else float(value)
         self._weight = value
+        self._follow_weight()
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether what is recorded now is of samples that another rank records too; set by a loader of ours."""
+        return self._is_repeated if self._owner is None else self._owner.is_repeated
+
+    @is_repeated.setter
+    def is_repeated(self, value: bool) -> None:
+        if self._owner is not None:
+            self._owner.is_repeated = value
+            return
+        self._is_repeated = value
+        self._follow_weight()
+
+    def _follow_weight(self) -> None:
+        if self.weight == self._marked_weight:
+            return
         if len(self._buffer) <= self._limit:
             self._mark_weight()
         else:  # a mark in a full buffer could make it grow without end: the next number is preceded by one
@@ -219,8 +238,8 @@ class Recorder:
                 recorder._limit = -1
 
     def _mark_weight(self) -> None:
-        self._marked_weight = self._weight
-        self._extend((WeightChange(self._weight), 0, 0.0, 0))
+        self._marked_weight = self.weight
+        self._extend((WeightChange(self._marked_weight), 0, 0.0, 0))
 
     def step(self) -> None:
         """Go on to the next step."""
@@ -411,11 +430,11 @@ class Recorder:
                     f"The recorder has not been able to write for a second and holds {BUFFER_LIMIT} numbers; "
                     "further ones are dropped until the disk answers. The run goes on.",
                 )
-                if owner._marked_weight != owner._weight:
+                if owner._marked_weight != owner.weight:
                     self._limit = -1  # so that the next one comes here again, to be marked
                 return False
             time.sleep(0.001)  # hands the interpreter over to the thread
-        if owner._marked_weight != owner._weight:
+        if owner._marked_weight != owner.weight:
             owner._mark_weight()
         return True
 
@@ -440,9 +459,9 @@ class Recorder:
 
     def _reset_in_child(self) -> None:
         self._limit = -1
-        self._marked_weight = self._weight
+        self._marked_weight = self.weight
         if self._owner is None:
-            self._thread.reset_in_child(self._weight)
+            self._thread.reset_in_child(self._marked_weight)
 
 
 def _recorder_of_run() -> Recorder:

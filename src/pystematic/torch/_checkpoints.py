@@ -11,6 +11,7 @@ import sys
 import threading
 
 from pystematic import rundir
+from pystematic._words import english_list, short
 from pystematic.errors import ExperimentError
 from pystematic.torch import _state
 from pystematic.torch._checkpoint import FORMAT
@@ -52,6 +53,9 @@ class Checkpoints:
         # For each loader the number of its next epoch when the epoch of the context was set.
         self._epochs_before: dict[int, int] = {}
         self.uses_epochs = False
+        # The last epoch whose end was saved, and where the series ended then.
+        self._saved_end: tuple[int, int] | None = None
+        self._has_said_late = False
         if self._state is not None and run.rank == 0:
             rundir.remove_leftovers(run.run_dir)
 
@@ -85,6 +89,8 @@ class Checkpoints:
         for one in ranks:
             offsets.update(one["series"])
         rated = [one["metric"] for one in ranks if one["metric"] is not None]
+        has_ended = self._has_epoch_ended()
+        self._saved_end = (context.epoch, mine["series"][run.run_dir.metrics_file(0).name]) if has_ended else None
         state_by_name = self._take_states()
         for mean_name in mine["means"]:  # each process has those of its own samples
             parts = [one["means"][mean_name] for one in ranks if mean_name in one["means"]]
@@ -94,7 +100,8 @@ class Checkpoints:
             "run": run.run_dir.id,
             "step": step,
             "epoch": context.epoch,
-            "epoch_ended": self._has_epoch_ended(),
+            "epoch_ended": has_ended,
+            "mid_epoch": any(loader.is_mid_epoch and loader.state_dict()["consumed"] for loader in self._loaders()),
             "world_size": run.world_size,
             "seeds": run.seeds.state_dict(),
             "generators": [one["generators"] for one in ranks],
@@ -162,6 +169,26 @@ class Checkpoints:
     def begin_epoch(self) -> None:
         """Take note that the epoch of the context was set."""
         self._epochs_before = {builtins_id(loader): loader.epoch for loader in self._loaders()}
+        if self._saved_end is not None and not self._has_said_late:
+            self._say_what_is_late(*self._saved_end)
+        self._saved_end = None
+
+    def _say_what_is_late(self, epoch: int, size: int) -> None:
+        """Say once what was recorded between the end of an epoch that was saved and the next epoch."""
+        self._run.recorder.flush(numbers_only=True)
+        file = self._run.run_dir.metrics_file(0)
+        try:
+            tags = dict.fromkeys(tag for columns in rundir.SeriesFile(file, size).read() for tag in columns[0])
+        except OSError:  # nothing was recorded, or the disk is gone
+            return
+        tags = {tag: None for tag in tags if not tag.startswith(rundir.SYSTEM_PREFIX)}
+        if tags:
+            self._has_said_late = True
+            named = [short(tag) for tag in tags][:3] + ([f"{len(tags) - 3} more"] if len(tags) > 3 else [])
+            _warn(
+                f"recorded after save_checkpoint() at the end of epoch {epoch}: {english_list(named)}. A run that goes "
+                "on from that checkpoint begins with the next epoch and loses it. Save last in the epoch."
+            )
 
     def _has_epoch_ended(self) -> bool:
         """Tell whether a run that goes on from here begins with the epoch after that of the context."""
@@ -216,6 +243,8 @@ class Checkpoints:
         if name.startswith(MEAN_PREFIX):
             if self._run.rank > 0:  # the sums of all are in rank 0's
                 obj.reset()
+            if self._state.get("mid_epoch") and not self._run.uses_loader:
+                obj.hold()
         elif self._run.rank == 0:
             print(f"restored context.{name}", file=sys.stderr)
         return obj
@@ -245,6 +274,8 @@ class Checkpoints:
         """Put the generators back, or give each rank but the first its own; before the first training batch."""
         run = self._run
         self.check_names()
+        for _, mean in self._means():
+            mean.go_on()
         if self._generators_pending:
             self.restore_generators()
         elif run.rank > 0 and run.parameters.get("seed_libraries"):

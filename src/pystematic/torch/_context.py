@@ -159,6 +159,7 @@ class Context(BaseContext):
             if run is not None:
                 trainer.share.on_begin = self._begin_training
                 trainer.share.on_hand_out = self._begin_training_batch
+                trainer.share.on_repeated = self._begin_repetition
                 if run.restored is not None:
                     trainer.load_state_dict(run.restored.get("scaler") or {})
                 trainer.share.on_step_end = run.stop.end_step
@@ -196,9 +197,14 @@ class Context(BaseContext):
 
     def _begin_training_batch(self, samples: int | None) -> None:
         """Tell the recorder what this process's numbers weigh beside those of the others."""
-        if self.world_size > 1 and samples is not None:
-            recorder: Any = self.recorder
+        recorder: Any = self.recorder
+        if self.world_size > 1 and samples is not None and not getattr(recorder, "is_repeated", False):
             recorder.weight = samples
+
+    def _begin_repetition(self, is_repeated: bool) -> None:
+        """Tell the recorder whether this process's numbers count, whatever the program says that they weigh."""
+        recorder: Any = self.recorder
+        recorder.is_repeated = is_repeated
 
     def _save_and_wait(self) -> None:
         with self._noted("the checkpoint at the end"):
@@ -294,8 +300,10 @@ class Context(BaseContext):
     def mean(self, tag: str) -> RunningMean:
         """Return the running mean of this name, made when it is first asked for; it takes part in checkpoints.
 
-        ``update(value, n)`` adds ``n`` samples, ``compute()`` returns the mean over all processes, ``reset()`` begins
-        anew.
+        ``update(value, n)`` adds ``n`` samples (or tokens, pixels, ...), ``compute()`` returns the mean over all
+        processes, ``reset()`` begins anew. Update it inside the loop over batches, which knows what counts nowhere. In
+        a run that goes on in the middle of an epoch, a reset before the first batch does not take away what was
+        restored.
         """
         from pystematic.torch._checkpoints import MEAN_PREFIX
         from pystematic.torch._means import RunningMean  # imports torch
@@ -303,7 +311,7 @@ class Context(BaseContext):
         name = f"{MEAN_PREFIX}{tag}"
         if name not in vars(self):
             share = None if self._run is None else self._training.share
-            made = RunningMean(self.world_size, lambda: share is not None and share.repeated, self._noted)
+            made = RunningMean(self.world_size, lambda n: share is not None and share.leaves_out(n), self._noted, tag)
             vars(self)[name] = made if self._run is None else self._saving.restore(name, made)
         mean: RunningMean = vars(self)[name]
         return mean

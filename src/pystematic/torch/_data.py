@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import operator
 import random
 import sys
 import weakref
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 import torch.utils.data
 
+from pystematic._words import short
 from pystematic.errors import ExperimentError
 from pystematic.run import current
 from pystematic.torch._bound import begin_worker
@@ -104,8 +106,10 @@ class DataLoader:
             raise ValueError("shuffle=True needs a data set with len() and indices; an iterable one has its own order")
         if batch_sampler is not None and (batch_size not in (None, 1) or drop_last):
             raise ValueError("batch_sampler= makes whole batches; batch_size= and drop_last= cannot be given with it")
-        if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
-            raise ValueError(f"batch_size={batch_size!r}: a batch has at least one sample")
+        if batch_size is not None:
+            batch_size = read_count("batch_size", batch_size)
+            if batch_size < 1:
+                raise ValueError(f"batch_size={batch_size}: a batch has at least one sample")
         if random_seed is None and generator is not None:
             random_seed = generator.initial_seed()
         has_own_order = shuffle or sampler is not None or batch_sampler is not None
@@ -265,7 +269,7 @@ class DataLoader:
         plan, share = self._plan, self._share
         if plan is None and limit is not None:  # a plan ends by itself
             batches = itertools.islice(batches, limit)
-        outer = share is not None and share.repeated  # of a loop that this one stands in
+        outer = None if share is None else share.at_hand  # of a loop that this one stands in
         try:
             with _Bar(self, self._loading_bar) as bar:
                 if share is not None and share.on_begin is not None and self._is_training():
@@ -275,10 +279,11 @@ class DataLoader:
                     training = self._is_training()
                     local, total = plan.hand_out() if plan is not None else (None, None)
                     if share is not None:
-                        share.repeated = local == 0
                         if training:
                             share.hand_out(self._name, local, total)
                             self._has_trained = True
+                        else:
+                            share.begin_batch(local)
                     bar.advance()  # not after it: whoever takes the last batch of a window asks for no other one
                     yield batch
                     if training and share is not None:
@@ -286,8 +291,8 @@ class DataLoader:
         finally:
             if iteration == self._iteration:  # an older iterator that is closed late has nothing to end any more
                 self.release()
-                if share is not None:
-                    share.repeated = outer
+                if share is not None and outer is not None:
+                    share.return_to(outer)
                 if plan is not None:
                     plan.end()
 
@@ -687,6 +692,20 @@ def _move_on(stream: torch.cuda.Stream, batch: Any, device: torch.device, back_t
     finally:
         torch.cuda.set_stream(back_to)
         torch.cuda.set_device(current)  # that of a stream is made the current one
+
+
+def read_count(name: str, value: Any) -> int:
+    """Return a number of things as an int, which one of numpy may stand for.
+
+    Raises:
+        TypeError: it is no whole number.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}={short(value)}: expected a whole number, not a {type(value).__name__}") from None
 
 
 def _limit() -> int | None:

@@ -85,10 +85,12 @@ class Saver:
             thread.join()
 
     def _write(self, state: dict[str, Any], entry: dict[str, Any]) -> None:
-        name = self._new_name(entry["id"])
-        path = os.path.join(self._run_dir.checkpoints_dir, name)
-        temporary = f"{path}.{os.getpid()}.tmp"
+        left: list[str] = []
         try:
+            name = self._new_name(entry["id"])
+            path = os.path.join(self._run_dir.checkpoints_dir, name)
+            temporary = f"{path}.{os.getpid()}.tmp"
+            left = [temporary, path]
             with open(temporary, "wb") as file:
                 hashing = _HashingFile(file)
                 self._format.write(state, hashing)
@@ -101,16 +103,16 @@ class Saver:
             self._list({**entry, "file": name, "size": hashing.size, "sha256": hashing.hexdigest()})
             self._failure = None
         except Exception as error:  # a full disk, a state that torch refuses: the training goes on
-            self._remove_unlisted(temporary, path)
+            self._remove_unlisted(left)
             self._say_failed(entry, error)
 
-    def _remove_unlisted(self, temporary: str, path: str) -> None:
+    def _remove_unlisted(self, paths: list[str]) -> None:
         """Take away what a save that has failed has left; a full disk needs the room."""
         listed = {entry.get("file") for entry in rundir.read_manifest(self._run_dir)}
-        for left in (temporary, path):
-            if os.path.basename(left) not in listed:
+        for path in paths:
+            if os.path.basename(path) not in listed:
                 try:
-                    os.unlink(left)
+                    os.unlink(path)
                 except OSError:
                     continue
 

@@ -28,6 +28,7 @@ class Share:
         depth: how many registered modules are being called, one in the other; the outermost scales.
         on_begin: called before a training loader loads the first batch of an epoch.
         on_hand_out: called with the number of samples of each batch of this process, None where nobody knows it.
+        on_repeated: called with whether what is computed with now counts nowhere, whenever that changes.
         on_step_end: called at the end of each step; may raise what ends the run.
     """
 
@@ -42,11 +43,15 @@ class Share:
         self._clash: tuple[str, str] | None = None
         self._window_base: int | None = None
         self._window_counted = 0
+        self._has_own_samples = False  # whether anything in this window is no repetition
+        self._is_behind_window = False
+        self._told_repeated = False
         self.repeated = False
         self.depth = 0
         self.steps_taken = 0
         self.on_begin: Callable[[], None] | None = None
         self.on_hand_out: Callable[[int | None], None] | None = None
+        self.on_repeated: Callable[[bool], None] | None = None
         self.on_step_end: Callable[[], None] | None = None
 
     @property
@@ -68,6 +73,29 @@ class Share:
             return 1.0
         return self._local * self._world_size / self._window
 
+    def begin_batch(self, local: int | None) -> None:
+        """Take note of a batch with ``local`` samples of this process, whether or not it trains."""
+        self._has_own_samples = self._has_own_samples or local != 0
+        self._is_behind_window = False
+        self.repeated = local == 0
+        self._tell_repeated(self.repeated)
+
+    def _tell_repeated(self, is_repeated: bool) -> None:
+        if is_repeated != self._told_repeated:
+            self._told_repeated = is_repeated
+            if self.on_repeated is not None:
+                self.on_repeated(is_repeated)
+
+    @property
+    def at_hand(self) -> tuple[bool, bool, bool]:
+        """What is known of the batch at hand, for a loop inside of its own to come back to."""
+        return self.repeated, self._has_own_samples, self._is_behind_window
+
+    def return_to(self, at_hand: tuple[bool, bool, bool]) -> None:
+        """Take note that the batch of a loop further out is at hand again."""
+        self.repeated, self._has_own_samples, self._is_behind_window = at_hand
+        self._tell_repeated(self.repeated and not self._is_behind_window)
+
     def hand_out(self, source: str, local: int | None, total: int | None) -> None:
         """Take note of a training batch: ``local`` samples of it are here, ``total`` on all processes together.
 
@@ -77,7 +105,7 @@ class Share:
             self._clash = (self._source, source)
         self._source = source
         self._local = local
-        self.repeated = local == 0
+        self.begin_batch(local)
         if not self._in_window:
             self._window = total
             self._window_base = None
@@ -94,11 +122,18 @@ class Share:
         self._window = total
         self._window_base = None
         self._window_counted = 0
+        self._has_own_samples = False
         self.is_last = False
 
     def close_window(self) -> None:
         """Take note that the last micro-batch was used. The step itself is still to come, and so is its end."""
         self._in_window = False
+        self._is_behind_window = self._has_own_samples
+        if self.repeated and self._is_behind_window:
+            # What is recorded here counts nowhere either, unless the program says that it is of the whole window.
+            self._tell_repeated(False)
+            if self.on_hand_out is not None:
+                self.on_hand_out(0)
         self.is_last = True
 
     def count(self, local: int, total: int) -> None:
@@ -117,6 +152,13 @@ class Share:
     def is_repetition(self) -> bool:
         """Whether all that this process computes with in this step is a sample that another one has too."""
         return self.repeated and self._clash is None
+
+    def leaves_out(self, n: float) -> bool:
+        """Tell whether a number over ``n`` of anything is one of a sample that another process has too.
+
+        Behind a window that had other samples here it may be one over all of them: only a single one surely is not.
+        """
+        return self.repeated and (not self._is_behind_window or n == 1)
 
     @property
     def count_correction(self) -> float:

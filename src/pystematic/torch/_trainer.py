@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pystematic._words import short
 from pystematic.errors import ExperimentError
 from pystematic.torch import _placement
 from pystematic.torch._comparison import Comparison
-from pystematic.torch._data import DataLoader
+from pystematic.torch._data import DataLoader, read_count
 from pystematic.torch._share import Share
 from pystematic.torch._strategy import AfterForward, BeforeForward, SingleStrategy, Strategy
 
@@ -154,6 +155,10 @@ class Trainer:
 
     def backward(self, loss: torch.Tensor, count: int | None) -> None:
         """Add the gradients of ``loss``, a mean over ``count`` samples of this process."""
+        if not isinstance(loss, torch.Tensor):
+            raise TypeError(
+                f"context.backward() takes the loss as a tensor, not a {type(loss).__name__}: {short(loss)}"
+            )
         self._update_scale()
         if count is not None:
             if count < 0:
@@ -177,6 +182,8 @@ class Trainer:
     def step(self, optimizer: torch.optim.Optimizer, clip: float | None, scheduler: Any) -> torch.Tensor | None:
         """Clip the gradients, update the parameters, advance the scheduler, and clear the gradients."""
         norm = None
+        if clip is not None and not clip > 0:
+            raise ValueError(f"clip={clip!r}: the largest norm of the gradients is a number above 0, or None")
         if self._scaler is not None:
             self._scaler.unscale_(optimizer)
         if (correction := self.share.count_correction) != 1.0:
@@ -223,6 +230,7 @@ class Trainer:
                 f"context.windows() takes a pystematic.torch.DataLoader, not a {type(loader).__name__}: it must know "
                 "how many samples its batches have."
             )
+        accumulate = read_count("accumulate", accumulate)
         if accumulate < 1:
             raise ValueError(f"accumulate={accumulate}: a window has at least one batch")
         self.share.may_scale = True
