@@ -13,7 +13,7 @@ def main() -> None:
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
     accelerator.wait_for_everyone()
-    say_joined()
+    say_joined(accelerator.num_processes)
     for name in MODELS:
         model = make_model(name)
         optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)

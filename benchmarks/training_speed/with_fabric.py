@@ -16,7 +16,7 @@ def main(count: int) -> None:
     fabric = Fabric(accelerator="cpu", devices=count, strategy="ddp" if count > 1 else "auto")
     fabric.launch()
     fabric.barrier()
-    say_joined()
+    say_joined(fabric.world_size)
     for name in MODELS:
         model = make_model(name)
         optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)

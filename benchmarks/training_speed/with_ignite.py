@@ -8,15 +8,15 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
-from ignite.engine import Engine
-from task import BATCH_SIZE, LEARNING_RATE, MODELS, make_data, make_model, say_joined, tell_rate
+from ignite.engine import Engine, Events
+from task import BATCH_SIZE, LEARNING_RATE, MODELS, WARM_UP, make_data, make_model, say_joined, tell_rate
 from torch.nn.functional import cross_entropy
 
 
 def train(local_rank: int) -> None:
     torch.set_num_threads(1)
     idist.barrier()
-    say_joined()
+    say_joined(idist.get_world_size())
     for name in MODELS:
         model = idist.auto_model(make_model(name))
         optimizer = idist.auto_optim(torch.optim.SGD(model.parameters(), lr=LEARNING_RATE))
@@ -30,10 +30,17 @@ def train(local_rank: int) -> None:
             optimizer.zero_grad()
             return loss.item()
 
-        begun = time.perf_counter()
-        Engine(step).run(loader, max_epochs=1)
+        begun = 0.0
+        trainer = Engine(step)
+
+        @trainer.on(Events.ITERATION_COMPLETED(once=WARM_UP))
+        def begin() -> None:
+            nonlocal begun
+            begun = time.perf_counter()
+
+        trainer.run(loader, max_epochs=1)
         if idist.get_rank() == 0:
-            tell_rate(name, len(loader), time.perf_counter() - begun)
+            tell_rate(name, len(loader) - WARM_UP, time.perf_counter() - begun)
 
 
 def main(count: int) -> None:

@@ -18,7 +18,7 @@ import pystematic.torch
 def train(parameters: Mapping[str, Any], context: pystematic.torch.Context) -> None:
     torch.set_num_threads(1)
     context.barrier()
-    say_joined()
+    say_joined(context.world_size)
     for name in MODELS:
         model, data = make_model(name), make_data(name)
         setattr(context, f"{name}_model", model)

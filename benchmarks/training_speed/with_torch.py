@@ -19,7 +19,7 @@ def main() -> None:
     if size > 1:
         distributed.init_process_group("gloo")
         distributed.barrier()
-        say_joined()
+        say_joined(size)
     for name in MODELS:
         model, data = make_model(name), make_data(name)
         if size > 1:

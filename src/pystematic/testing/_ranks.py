@@ -39,7 +39,9 @@ def run_on_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> l
         except (ProcessRaisedException, ProcessExitedException) as error:
             # The first one: what the others raise is mostly that they have lost it.
             texts = [Path(path).read_text(encoding="utf-8") for path in sorted(glob.glob(f"{folder}/error-*"))]
-            raise RuntimeError(texts[0] if texts else str(error)) from None
+            # torch aborts now and then where a process that had a group ends, when all have told their results.
+            if texts or not all(Path(folder, f"{rank}.done").exists() for rank in range(world_size)):
+                raise RuntimeError(texts[0] if texts else str(error)) from None
         results = []
         for rank in range(world_size):
             with open(f"{folder}/{rank}", "rb") as file:
@@ -72,3 +74,4 @@ def _be_rank(rank: int, world_size: int, folder: str, function: Callable[..., An
         torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()
+    Path(folder, f"{rank}.done").touch()
