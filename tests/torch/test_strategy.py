@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,9 +24,11 @@ from tests.torch.builders import make_model
 def _group() -> Iterator[None]:
     """A process group of one: what DistributedDataParallel needs to be made."""
     store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+    before = sys.excepthook  # torch puts one in its place, and leaves it
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
     torch.distributed.destroy_process_group()
+    sys.excepthook = before
 
 
 @pytest.fixture(params=[SingleStrategy, DdpStrategy])
