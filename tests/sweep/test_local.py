@@ -17,12 +17,12 @@ from pystematic.store import Run, runs
 from pystematic.sweep import make_local_executor
 from pystematic.sweep._gpus import DEVICES_VARIABLE, FOLDER_VARIABLE, Devices
 from pystematic.testing._executor_program import case
-from tests.builders import PROCESS_LIMIT_S, run_python
+from tests.builders import PROCESS_LIMIT_S, run_python, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the care of processes is complete on Linux only")
 
 BEGIN = """
-import os, subprocess, sys, time
+import os, subprocess, sys, threading
 import pystematic
 from pystematic.sweep import Task, make_local_executor
 {extra}
@@ -47,16 +47,6 @@ def write_program(folder: Path, body: str, *, extra: str = "", count: int = 1, j
     path = folder / "program.py"
     path.write_text(BEGIN.format(body=body, extra=extra, count=count, jobs=jobs, gpus=gpus))
     return path
-
-
-def wait_until(condition: object, limit_s: float = PROCESS_LIMIT_S) -> bool:
-    assert callable(condition)
-    end = time.monotonic() + limit_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def records(folder: Path) -> list[Run]:
@@ -125,12 +115,12 @@ def living_sweep(working_dir: Path) -> Iterator[tuple[subprocess.Popen[str], lis
     body = (
         "pids = [subprocess.Popen(['sleep', '600'], start_new_session=own).pid for own in (False, True)]; "
         "open(f'new-{parameters.x}', 'w').write(' '.join(map(str, [os.getpid(), os.getppid(), *pids]))); "
-        "os.rename(f'new-{parameters.x}', f'pids-{parameters.x}'); time.sleep(600)"
+        "os.rename(f'new-{parameters.x}', f'pids-{parameters.x}'); threading.Event().wait()"
     )
     program = write_program(working_dir, body, count=2, jobs=2)
     with subprocess.Popen([sys.executable, program], cwd=working_dir, stdout=subprocess.PIPE, text=True) as process:
         files = [working_dir / "pids-0", working_dir / "pids-1"]
-        assert wait_until(lambda: all(file.exists() for file in files))
+        wait_until(lambda: all(file.exists() for file in files))
         pids = [int(word) for file in files for word in file.read_text().split()]
         yield process, pids
         process.kill()
@@ -142,7 +132,7 @@ def test_killing_the_coordinator_leaves_no_process(living_sweep: tuple[subproces
     process, pids = living_sweep
     assert len(alive(pids)) == 8  # the server twice
     process.kill()
-    assert wait_until(lambda: not alive(pids), 5.0), alive(pids)
+    wait_until(lambda: not alive(pids), 5.0)
 
 
 def test_killing_the_server_ends_its_runs_and_is_told(
@@ -174,7 +164,7 @@ def test_two_sweeps_never_share_a_device(working_dir: Path, monkeypatch: pytest.
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "gpus"))
     # Making a folder is exclusive: a second run on the device would fail.
     body = (
-        "mine = os.environ['CUDA_VISIBLE_DEVICES']; os.mkdir(f'busy-{mine}'); time.sleep(0.05); "
+        "mine = os.environ['CUDA_VISIBLE_DEVICES']; os.mkdir(f'busy-{mine}'); threading.Event().wait(0.05); "
         "os.rmdir(f'busy-{mine}')"
     )
     program = write_program(working_dir, body, count=8, jobs=2, gpus=1)
