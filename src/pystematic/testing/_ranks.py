@@ -39,8 +39,8 @@ def run_on_ranks(function: Callable[..., Any], world_size: int, *args: Any) -> l
         except (ProcessRaisedException, ProcessExitedException) as error:
             # The first one: what the others raise is mostly that they have lost it.
             texts = [Path(path).read_text(encoding="utf-8") for path in sorted(glob.glob(f"{folder}/error-*"))]
-            # torch aborts now and then where a process that had a group ends, when all have told their results.
-            if texts or not all(Path(folder, f"{rank}.done").exists() for rank in range(world_size)):
+            # torch aborts now and then where a process that had a group ends; all have told their results by then.
+            if texts or not Path(folder, "done").exists():
                 raise RuntimeError(texts[0] if texts else str(error)) from None
         results = []
         for rank in range(world_size):
@@ -72,6 +72,6 @@ def _be_rank(rank: int, world_size: int, folder: str, function: Callable[..., An
         with open(f"{folder}/{rank}", "wb") as output:
             pickle.dump(result, output)
         torch.distributed.barrier()
+        Path(folder, "done").touch()
     finally:
         torch.distributed.destroy_process_group()
-    Path(folder, f"{rank}.done").touch()
