@@ -337,7 +337,7 @@ def describe_size(session: Session) -> list[str]:
         lines.append(f"{stand} in the space twice, to be run once.")
     left_out = session.describe_superseded()
     if left_out is not None:
-        lines.append(left_out[0].upper() + left_out[1:])
+        lines.append(left_out)
     return lines
 
 

@@ -88,7 +88,7 @@ def _sentences(result: SweepResult) -> list[str]:
         lines.append(f"Best {result.objective.text}: {format_cell(best.mean)}{spread}  {varying}".rstrip())
     left_out = result.describe_superseded()
     if left_out is not None:
-        lines.append(left_out[0].upper() + left_out[1:])
+        lines.append(left_out)
     if result.counts.get("failed"):
         lines.append(f"Failed runs are run again by: pystematic sweep retry {result.name}")
     return lines

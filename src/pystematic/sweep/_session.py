@@ -500,7 +500,8 @@ class Session:
     def describe_superseded(self) -> str | None:
         """Say how many runs count no more as soon as the new points are planned; None: no run does."""
         state = self.plan.state
-        runs = sum(slot[0] in {point.key for point in self.superseded} for slot in state.attempts)
+        keys = {point.key for point in self.superseded}
+        runs = sum(slot[0] in keys for slot in state.attempts)
         changes = [(state.base(twin.key), self._base, twin.values) for twin in self.superseded]
         return superseded_sentence(runs, changes) if runs else None
 
