@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pystematic.sweep._objective import Objective
 
 # How often runs are looked at; seldomer where a look takes long, but not so seldom that whole runs are missed.
-PERIOD_S = 0.5
+PERIOD_S = 0.1
 MOST_PERIOD_S = 5.0
 _MOST_SHARE = 0.05
 
