@@ -89,7 +89,8 @@ OURS = Contender("pystematic", _ours())
 CONTENDERS = (
     TORCH,
     OURS,
-    Contender("pystematic, seed_samples=True", _ours("--seed-samples")),
+    Contender("pystematic, own data set", _ours("--one-by-one")),
+    Contender("pystematic, own data set, seed_samples=True", _ours("--one-by-one", "--seed-samples")),
     Contender("Accelerate", _with_accelerate, "Accelerate"),
     Contender("Fabric", lambda count: (_program("with_fabric.py"), str(count)), "Fabric"),
     Contender("Ignite", lambda count: (_program("with_ignite.py"), str(count)), "Ignite"),

@@ -13,6 +13,11 @@ import pystematic
 import pystematic.torch
 
 
+class Samples(torch.utils.data.TensorDataset):
+    """Asked for one sample after the other, as any data set but torch's own is."""
+
+
+@pystematic.parameter(name="one_by_one", type=bool, default=False)
 @pystematic.parameter(name="seed_samples", type=bool, default=False)
 @pystematic.experiment
 def train(parameters: Mapping[str, Any], context: pystematic.torch.Context) -> None:
@@ -21,6 +26,8 @@ def train(parameters: Mapping[str, Any], context: pystematic.torch.Context) -> N
     say_joined(context.world_size)
     for name in MODELS:
         model, data = make_model(name), make_data(name)
+        if parameters["one_by_one"]:
+            data = Samples(*data.tensors)
         setattr(context, f"{name}_model", model)
         optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
         setattr(context, f"{name}_optimizer", optimizer)

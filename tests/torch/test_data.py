@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import IterableDataset, RandomSampler, WeightedRandomSampler
+from torch.utils.data import DataLoader as TorchLoader
+from torch.utils.data import (
+    IterableDataset,
+    RandomSampler,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+)
 
 from pystematic.torch import BetterDataLoader, DataLoader, SmartDataLoader
 from tests.torch.builders import DEVICES, in_a_run
@@ -217,6 +225,58 @@ def test_the_arguments_of_torch_pass_through() -> None:
     assert len(loader.dataset) == 4
     with pytest.raises(AttributeError, match="no_such"):
         loader.no_such  # noqa: B018
+
+
+def part_of_part(rows: TensorDataset) -> Subset[Any]:
+    return Subset(Subset(rows, range(1, 10)), torch.tensor([4, 0, 2, 7, 1]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", [TensorDataset, lambda *tensors: part_of_part(TensorDataset(*tensors))])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (torch.rand(10, 3), torch.arange(10)),
+        (torch.rand(10, 4, 2, 3).to(memory_format=torch.channels_last),),
+        (torch.rand(3, 10).T, torch.rand(10, 1, dtype=torch.float16)),
+        (torch.rand(10, 2, requires_grad=True),),
+    ],
+    ids=["contiguous", "channels last", "transposed", "trainable"],
+)
+def test_rows_of_tensors_are_what_torchs_loader_makes_of_them(part: Any, columns: tuple[torch.Tensor, ...]) -> None:
+    rows = part(*columns)
+    ours = list(DataLoader(rows, batch_size=2, seed_samples=True))
+    theirs = list(TorchLoader(rows, batch_size=2))
+    assert len(ours) == len(theirs) == -(-len(rows) // 2)
+    for our_batch, their_batch in zip(ours, theirs, strict=True):
+        assert type(our_batch) is type(their_batch) is list
+        for our, their in zip(our_batch, their_batch, strict=True):
+            assert torch.equal(our, their)
+            assert (our.dtype, our.stride(), our.requires_grad) == (their.dtype, their.stride(), their.requires_grad)
+
+
+def test_rows_of_tensors_are_taken_by_the_indices_of_a_sampler() -> None:
+    rows = TensorDataset(torch.arange(10))
+    for indices in ([3, -1, 0], [torch.tensor(3), np.int64(-1), 0]):
+        (batch,) = DataLoader(rows, batch_size=3, sampler=indices)
+        assert batch[0].tolist() == [3, 9, 0]
+    with pytest.raises(IndexError, match="out of"):
+        list(DataLoader(rows, batch_size=2, sampler=[0, 10]))
+
+
+def test_rows_of_tensors_are_collated_as_the_program_says() -> None:
+    rows = TensorDataset(torch.arange(4))
+    assert list(DataLoader(rows, batch_size=4, collate_fn=len)) == [4]
+    assert DataLoader(rows, batch_size=4).collate_fn is default_collate
+
+
+class Doubled(TensorDataset):
+    def __getitem__(self, index: Any) -> Any:
+        return (self.tensors[0][index] * 2,)
+
+
+def test_what_a_subclass_makes_of_a_row_counts() -> None:
+    (batch,) = DataLoader(Doubled(torch.arange(3)), batch_size=3)
+    assert batch[0].tolist() == [0, 2, 4]
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -106,10 +106,11 @@ class ActiveRun:
     @property
     def recorder(self) -> Recorder:
         """The run's recorder, made when it is first asked for: many runs record no numbers."""
-        with self._recorder_lock:
-            if self._recorder is None:
-                self._recorder = self._make_recorder()
-            return self._recorder
+        recorder = self._recorder
+        if recorder is None:
+            with self._recorder_lock:
+                recorder = self._recorder = self._recorder or self._make_recorder()
+        return recorder
 
     def _make_recorder(self) -> Recorder:
         from pystematic.record import RunFacts  # many runs record no numbers

@@ -158,7 +158,8 @@ class Context(BaseContext):
             trainer = Trainer(parameters, self.device, self.rank, self.world_size, self._noted)
             if run is not None:
                 trainer.share.on_begin = self._begin_training
-                trainer.share.on_hand_out = self._begin_training_batch
+                if self.world_size > 1:
+                    trainer.share.on_hand_out = self._begin_training_batch
                 trainer.share.on_repeated = self._begin_repetition
                 if run.restored is not None:
                     trainer.load_state_dict(run.restored.get("scaler") or {})
@@ -198,7 +199,7 @@ class Context(BaseContext):
     def _begin_training_batch(self, samples: int | None) -> None:
         """Tell the recorder what this process's numbers weigh beside those of the others."""
         recorder: Any = self.recorder
-        if self.world_size > 1 and samples is not None and not getattr(recorder, "is_repeated", False):
+        if samples is not None and not getattr(recorder, "is_repeated", False):
             recorder.weight = samples
 
     def _begin_repetition(self, is_repeated: bool) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 import torch.utils.data
+from torch.utils.data import default_collate
 
 from pystematic._words import short
 from pystematic.errors import ExperimentError
@@ -73,7 +74,8 @@ class DataLoader:
             every batch; ``"process"``: it is that of each process.
         seed_samples: whether the generators of random, NumPy and torch are seeded for each sample while it is made,
             from seed, epoch and index, so that random augmentation is the same for any number of workers and
-            processes. Costs some microseconds a sample.
+            processes. Costs some microseconds a sample. Rows of a ``TensorDataset`` (and of a ``Subset`` of one) draw
+            nothing; they are taken a batch at a time instead, unless there is a ``collate_fn``.
         options: of torch's loader: ``timeout``, ``worker_init_fn``, ``prefetch_factor``, ``persistent_workers`` ...
             Of a ``generator`` the seed is taken where ``random_seed`` is not given.
     """
@@ -141,7 +143,10 @@ class DataLoader:
             self._plan = _Plan(
                 dataset, self.random_seed, shuffle, sampler, batch_sampler, whole, drop_last, rank, world_size
             )
-            if seed_samples and not isinstance(dataset, _SeededSamples):
+            if _are_rows(dataset) and self._plan.in_batches and collate_fn in (None, default_collate):
+                self.collate_fn = default_collate
+                dataset, collate_fn = _Rows(dataset), _as_it_is
+            elif seed_samples and not isinstance(dataset, _SeededSamples):
                 dataset = _SeededSamples(dataset, self.random_seed, own_process=num_workers == 0)
                 self._plan.with_epoch = True
         # Nothing but the seeds of the workers comes from this generator; without one they would come from the global.
@@ -170,7 +175,7 @@ class DataLoader:
         self._iteration = 0
         self._held: tuple[dict[str, int], int] | None = None
         self._is_evaluating: Callable[[], bool] = bool
-        self._dataset = dataset.dataset if isinstance(dataset, _SeededSamples) else dataset
+        self._dataset = dataset.dataset if isinstance(dataset, (_SeededSamples, _Rows)) else dataset
         self.batch_size = batch_size if batch_sampler is None else None
         self.drop_last = drop_last
         self.sampler = sampler
@@ -535,7 +540,58 @@ class _Plan:
                 return
 
 
-class _SeededSamples(torch.utils.data.Dataset[Any]):
+class _AsAsked(torch.utils.data.Dataset[Any]):
+    """A data set that is asked in another way than torch's loader would."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":  # while a copy or a pickle is being put together
+            raise AttributeError(name)
+        return getattr(self.dataset, name)  # for functions in workers, which find the data set by get_worker_info()
+
+
+class _Rows(_AsAsked):
+    """A `TensorDataset`, or a part of one, that is asked for whole batches: what `default_collate` makes of its rows.
+
+    Nothing is drawn when a row is taken, so that no seed is needed.
+    """
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset[index]
+
+    def __getitems__(self, indices: list[Any]) -> list[torch.Tensor]:
+        rows, dataset = indices, self.dataset
+        while type(dataset) is torch.utils.data.Subset:
+            rows, dataset = [dataset.indices[row] for row in rows], dataset.dataset
+        if not all(type(row) is int for row in rows) or not all(map(_is_table, dataset.tensors)):
+            return default_collate([self.dataset[index] for index in indices])  # type: ignore[no-any-return]
+        chosen = torch.tensor(rows)
+        return [tensor[chosen] for tensor in dataset.tensors]
+
+
+def _are_rows(dataset: Any) -> bool:
+    # Exactly these: subclasses may make something of a row.
+    while type(dataset) is torch.utils.data.Subset:
+        dataset = dataset.dataset
+    return type(dataset) is torch.utils.data.TensorDataset
+
+
+def _is_table(tensor: torch.Tensor) -> bool:
+    """Tell whether rows of ``tensor`` taken at once are what they are when stacked, memory format included."""
+    plain = type(tensor) is torch.Tensor and tensor.layout is torch.strided
+    return plain and tensor.is_contiguous()
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+class _SeededSamples(_AsAsked):
     """A data set whose samples are made while the global generators are seeded from seed, epoch and index.
 
     Args:
@@ -545,17 +601,9 @@ class _SeededSamples(torch.utils.data.Dataset[Any]):
     """
 
     def __init__(self, dataset: Any, seed: int, *, own_process: bool) -> None:
-        self.dataset = dataset
+        super().__init__(dataset)
         self._seed = seed
         self._own_process = own_process
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "dataset":  # while a copy or a pickle is being put together
-            raise AttributeError(name)
-        return getattr(self.dataset, name)  # for functions in workers, which find the data set by get_worker_info()
 
     def __getitem__(self, key: tuple[int, Any]) -> Any:
         return self.__getitems__([key])[0]

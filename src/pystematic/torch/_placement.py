@@ -69,6 +69,8 @@ def move(obj: Any, device: torch.device | str) -> Any:
         return obj.to(device, non_blocking=to_gpu)
     if obj is None or isinstance(obj, (str, bytes, int, float)):
         return obj
+    if type(obj) in (list, tuple) and all(type(item) is torch.Tensor and item.device == device for item in obj):
+        return obj  # most batches on the CPU
     if callable(getattr(obj, "to", None)) and not isinstance(obj, type):
         return obj.to(device)
     return _rebuild(obj, lambda item: move(item, device))

@@ -77,7 +77,7 @@ class Scale:
         scales = share.depth == 0 and share.may_scale and (self._in_eval or module.training) and torch.is_grad_enabled()
         self._calls.append(scales)
         share.depth += 1
-        if not scales:
+        if not scales or not (kwargs or any(_may_bring_gradients(value) for value in args)):
             return None
         changed = change_tensors((args, kwargs), self._unscaled)
         return None if changed[0] is args and changed[1] is kwargs else changed
@@ -100,6 +100,11 @@ class Scale:
     def _unscale(self, gradient: torch.Tensor) -> torch.Tensor | None:
         factor = self._share.scale
         return None if factor in (0.0, 1.0) else gradient / factor
+
+
+def _may_bring_gradients(value: Any) -> bool:
+    """Tell, quickly, whether gradients may go on from a module to what it was called with."""
+    return type(value) is not torch.Tensor or value.requires_grad
 
 
 def expect_calls(
