@@ -1,7 +1,7 @@
 """What training costs beside the raw loop of torch: launch, steps per second, and checkpoints.
 
-`python benchmarks/distributed.py [launch] [steps] [checkpoint]`; each figure is the median of several, in ratio to what
-torch needs for the same on this machine. Exit code 1 when a target is missed.
+`python benchmarks/distributed.py [launch] [steps] [programs] [checkpoint]`; each figure is the median of several, in
+ratio to what torch needs for the same on this machine. Exit code 1 when a target is missed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ TARGETS = {
     "checkpoint, loop blocked later": 0.35,
     "checkpoint, safe on disk": 3.0,
 }
-PARTS = ("launch", "steps", "checkpoint")
+PARTS = ("launch", "steps", "programs", "checkpoint")
 
 PROGRAMS = Path(__file__).resolve().parent / "training_speed"
 CACHE_DIR = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pystematic-benchmarks"
@@ -89,8 +90,6 @@ OURS = Contender("pystematic", _ours())
 CONTENDERS = (
     TORCH,
     OURS,
-    Contender("pystematic, own data set", _ours("--one-by-one")),
-    Contender("pystematic, own data set, seed_samples=True", _ours("--one-by-one", "--seed-samples")),
     Contender("Accelerate", _with_accelerate, "Accelerate"),
     Contender("Fabric", lambda count: (_program("with_fabric.py"), str(count)), "Fabric"),
     Contender("Ignite", lambda count: (_program("with_ignite.py"), str(count)), "Ignite"),
@@ -165,8 +164,55 @@ def measure_launch(folder: Path) -> Figures:
             yield name, medians[name] / medians["torch"], ""
 
 
+def run_in_turns(count: int, folder: Path) -> Iterator[list[str]]:
+    """Run the raw loop and ours in turns in ``count`` processes, before a terminal; yield what they tell."""
+    among = ("--no-distributed",) if count == 1 else ("--distributed", "--nproc-per-node", str(count))
+    command = [sys.executable, _program("in_turns.py"), *among, "--device", "cpu"]
+    ours, theirs = os.openpty()  # a progress bar is shown on a terminal only, and takes its width
+    termios.tcsetwinsize(theirs, (24, 100))
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    os.close(theirs)
+    shown: list[bytes] = []
+    reader = threading.Thread(target=lambda: shown.extend(_all_of(ours)))
+    reader.start()
+    output, _ = process.communicate(timeout=5 * LIMIT_S)
+    reader.join()
+    os.close(ours)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{b''.join(shown).decode(errors='replace')[-3000:]}")
+    if b"it/s" not in b"".join(shown):
+        raise SystemExit(f"{' '.join(command)} has shown no progress bar, which the comparison is to count in")
+    for line in output.splitlines():
+        kind, _, words = line.partition(" ")
+        if kind in ("TOOK", "RATIO"):
+            yield words.split("|")
+
+
+def _all_of(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            part = os.read(terminal, 1 << 16)
+        except OSError:  # all that had it open have ended
+            return
+        if not part:
+            return
+        yield part
+
+
 def measure_steps(folder: Path) -> Figures:
-    """Steps a second, in ratio to the raw loop of torch; with DDP under torchrun for two processes."""
+    """Steps a second, in ratio to those of the raw loop of torch (with DDP) in the same processes."""
+    for count in (1, 2):
+        for model, *way, figure in run_in_turns(count, folder):
+            name = f"steps, {model}, {count}"
+            if not way:
+                yield f"{name}: torch takes", float(figure), "ms"
+            else:
+                yield name if way == ["pystematic"] else f"{name}, {way[0]}", float(figure), ""
+
+
+def measure_programs(folder: Path) -> Figures:
+    """Steps a second of whole programs, in ratio to torch's; with DDP under torchrun for two processes."""
     for count in (1, 2):
         rates: dict[str, dict[str, list[float]]] = {one.name: {} for one in CONTENDERS}
         for _ in range(TURNS):
@@ -175,11 +221,10 @@ def measure_steps(folder: Path) -> Figures:
                     rates[one.name].setdefault(model, []).append(rate)
         for model in ("cnn", "mlp"):
             medians = {name: statistics.median(found[model]) for name, found in rates.items()}
-            yield f"steps, {model}, {count}: torch takes", 1000 / medians["torch"], "ms"
+            yield f"programs, {model}, {count}: torch takes", 1000 / medians["torch"], "ms"
             for one in CONTENDERS:
                 if one is not TORCH:
-                    name = f"steps, {model}, {count}"
-                    yield name if one is OURS else f"{name}, {one.name}", medians[one.name] / medians["torch"], ""
+                    yield f"programs, {model}, {count}, {one.name}", medians[one.name] / medians["torch"], ""
 
 
 def measure_checkpoint(folder: Path) -> Figures:

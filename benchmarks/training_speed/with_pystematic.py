@@ -13,12 +13,6 @@ import pystematic
 import pystematic.torch
 
 
-class Samples(torch.utils.data.TensorDataset):
-    """Asked for one sample after the other, as any data set but torch's own is."""
-
-
-@pystematic.parameter(name="one_by_one", type=bool, default=False)
-@pystematic.parameter(name="seed_samples", type=bool, default=False)
 @pystematic.experiment
 def train(parameters: Mapping[str, Any], context: pystematic.torch.Context) -> None:
     torch.set_num_threads(1)
@@ -26,14 +20,10 @@ def train(parameters: Mapping[str, Any], context: pystematic.torch.Context) -> N
     say_joined(context.world_size)
     for name in MODELS:
         model, data = make_model(name), make_data(name)
-        if parameters["one_by_one"]:
-            data = Samples(*data.tensors)
         setattr(context, f"{name}_model", model)
         optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
         setattr(context, f"{name}_optimizer", optimizer)
-        loader = pystematic.torch.DataLoader(
-            data, batch_size=BATCH_SIZE, shuffle=True, seed_samples=parameters["seed_samples"]
-        )
+        loader = pystematic.torch.DataLoader(data, batch_size=BATCH_SIZE, shuffle=True, seed_samples=False)
         setattr(context, f"{name}_loader", loader)
         for inputs, labels in timed(name, loader, tells=context.is_main):
             loss = cross_entropy(model(inputs), labels)

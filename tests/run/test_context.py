@@ -42,10 +42,12 @@ def test_the_facts_are_those_of_the_run() -> None:
 
 def test_without_a_run_the_process_is_alone() -> None:
     context = Context()
-    assert (context.rank, context.world_size, context.is_main, context.is_distributed) == (0, 1, True, False)
+    assert (context.rank, context.local_rank, context.world_size) == (0, 0, 1)
+    assert context.is_main
+    assert not context.is_distributed
 
 
-@pytest.mark.parametrize("name", ["output_dir", "parameters", "recorder", "run_id", "local_rank"])
+@pytest.mark.parametrize("name", ["output_dir", "parameters", "recorder", "run_id"])
 def test_what_only_a_run_knows_says_so(name: str) -> None:
     with pytest.raises(AttributeError) as caught:
         getattr(Context(), name)

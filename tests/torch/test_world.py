@@ -11,7 +11,7 @@ import pystematic.torch
 from tests.builders import run_python, write_program
 
 TWO_PROCESSES = """
-    import sys, torch, torch.distributed as dist, torch.multiprocessing as mp
+    import os, sys, torch, torch.distributed as dist, torch.multiprocessing as mp
     import pystematic.torch as pt
 
     def main(rank, store):
@@ -21,6 +21,10 @@ TWO_PROCESSES = """
         assert pt.broadcast_from_master([rank + 5, 1]).tolist() == [5, 1]
         context = pt.Context()
         assert (context.rank, context.world_size, context.is_main) == (rank, 2, rank == 0)
+        assert context.local_rank == rank
+        with context.main_first(local=True):
+            os.environ["LOCAL_RANK"] = str(5 + rank)
+        assert context.local_rank == 5 + rank
         pt.distributed_barrier()
         dist.destroy_process_group()
 
@@ -35,6 +39,7 @@ def test_one_process_is_alone() -> None:
     assert pystematic.torch.is_master()
     assert pystematic.torch.get_rank() == 0
     assert pystematic.torch.get_num_processes() == 1
+    assert pystematic.torch.Context().local_rank == 0
     pystematic.torch.distributed_barrier()
 
 

@@ -106,7 +106,8 @@ class Context:
     @property
     def local_rank(self) -> int:
         """The number of this process among those of this machine, from 0."""
-        return self._known_run("local_rank").local_rank
+        run = self._find_run()
+        return 0 if run is None else run.local_rank
 
     @property
     def world_size(self) -> int:

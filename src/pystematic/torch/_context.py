@@ -81,6 +81,13 @@ class Context(BaseContext):
         return super().rank if self._find_run() is not None else get_rank()
 
     @property
+    def local_rank(self) -> int:
+        """The number of this process among those of this machine, from 0."""
+        from pystematic.torch._world import get_local_rank  # not loaded before it is needed
+
+        return super().local_rank if self._find_run() is not None else get_local_rank()
+
+    @property
     def world_size(self) -> int:
         """How many processes work on the run together."""
         from pystematic.torch._world import get_num_processes  # not loaded before it is needed

@@ -31,6 +31,18 @@ def get_rank() -> int:
     return int(torch.distributed.get_rank())
 
 
+def get_local_rank() -> int:
+    """Return the number of this process among those of this machine, from 0.
+
+    The launcher tells it in ``LOCAL_RANK``; without that all processes are taken to be on one machine.
+    """
+    if not is_distributed():
+        return 0
+    import torch.distributed
+
+    return int(torch.distributed.get_node_local_rank(fallback_rank=get_rank()))
+
+
 def get_num_processes() -> int:
     """Return how many processes there are."""
     if not is_distributed():
