@@ -239,8 +239,9 @@ def part_of_part(rows: TensorDataset) -> Subset[Any]:
         (torch.rand(10, 4, 2, 3).to(memory_format=torch.channels_last),),
         (torch.rand(3, 10).T, torch.rand(10, 1, dtype=torch.float16)),
         (torch.rand(10, 2, requires_grad=True),),
+        (torch.rand(10, 3, 64, 64), torch.arange(10)),
     ],
-    ids=["contiguous", "channels last", "transposed", "trainable"],
+    ids=["contiguous", "channels last", "transposed", "trainable", "long"],
 )
 def test_rows_of_tensors_are_what_torchs_loader_makes_of_them(part: Any, columns: tuple[torch.Tensor, ...]) -> None:
     rows = part(*columns)

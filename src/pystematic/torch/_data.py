@@ -40,6 +40,10 @@ _joined: Counter[str] = Counter()
 _loaders_of_runs: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
+# Rows from here on are stacked as fast as they are taken at once; by workers, which share the memory, even faster.
+_LONG_ROW_BYTES = 16 << 10
+
+
 class DataLoader:
     """Load a data set in batches, like ``torch.utils.data.DataLoader``, which works underneath.
 
@@ -582,9 +586,9 @@ def _are_rows(dataset: Any) -> bool:
 
 
 def _is_table(tensor: torch.Tensor) -> bool:
-    """Tell whether rows of ``tensor`` taken at once are what they are when stacked, memory format included."""
-    plain = type(tensor) is torch.Tensor and tensor.layout is torch.strided
-    return plain and tensor.is_contiguous()
+    """Tell whether rows of ``tensor`` at once are what they are when stacked, memory format included, and sooner."""
+    plain = type(tensor) is torch.Tensor and tensor.layout is torch.strided and tensor.is_contiguous()
+    return plain and tensor.stride(0) * tensor.element_size() <= _LONG_ROW_BYTES
 
 
 def _as_it_is(batch: Any) -> Any:
