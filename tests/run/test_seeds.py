@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,21 @@ def test_the_libraries_are_seeded_where_they_are_loaded() -> None:
     numpy.random.seed(5)
     torch.manual_seed(2**40 + 5)
     assert drawn == (random.random(), numpy.random.random(), torch.rand(1).item())
+
+
+@pytest.mark.parametrize("limit", [None, 7])
+def test_seeding_torch_reads_no_source_for_stacks_that_nobody_sees(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    def refuse(*args: object) -> list[str]:
+        raise AssertionError("a source file is read")
+
+    if limit is not None:
+        monkeypatch.setattr(sys, "tracebacklimit", limit, raising=False)
+    monkeypatch.setattr(linecache, "getlines", refuse)
+    seed_libraries(make_watch(), 3)
+    assert torch.initial_seed() == 3
+    assert getattr(sys, "tracebacklimit", None) == limit
 
 
 def test_libraries_are_seeded_when_the_main_function_imports_them(working_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from pystematic.run._imports import ImportWatch
 
@@ -76,7 +77,24 @@ def seed_libraries(watch: ImportWatch, random_seed: int) -> None:
     watch.when_imported("random", lambda module: module.seed(random_seed))
     # NumPy's global generator takes 32 bits, torch's 64.
     watch.when_imported("numpy", lambda module: module.random.seed(random_seed % 2**32))
-    watch.when_imported("torch", lambda module: module.manual_seed(random_seed % 2**63))
+    watch.when_imported("torch", lambda module: _seed_torch(module, random_seed % 2**63))
+
+
+def _seed_torch(torch: Any, seed: int) -> None:
+    """Seed torch on all devices.
+
+    For each kind of device that is not in use yet torch keeps the stack of the call as a text, to be shown if the
+    seeding fails later. The source files that it reads for it took most of the time, so it gets no frames.
+    """
+    limit = getattr(sys, "tracebacklimit", None)
+    sys.tracebacklimit = 0
+    try:
+        torch.manual_seed(seed)
+    finally:
+        if limit is None:
+            del sys.tracebacklimit
+        else:
+            sys.tracebacklimit = limit
 
 
 def make_deterministic(watch: ImportWatch) -> Callable[[], None]:
