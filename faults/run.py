@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import shutil
 import sys
 import tempfile
@@ -174,6 +175,8 @@ def main() -> int:
         parser.error(f"no such case: {', '.join(unknown)}" if unknown else "say --all, or IDs of --list")
     # This tree's package, whichever one is installed, and nothing else from the shell.
     os.environ["PYTHONPATH"] = str(Path(sys.path[0]) / "src")
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup: programs would inherit it, and never hang up
+        signal.signal(signal.SIGHUP, lambda *_: None)
     chosen = CASES if args.all else [by_id[name] for name in args.ids]
     failed = 0
     for case in chosen:
