@@ -47,13 +47,16 @@ def run_slurm(folder: Path) -> Iterator[None]:
         folder: that the workers share. Who starts it says so there, and the last one who uses it stops it.
     """
     started = folder / "slurm-started"
-    with open(folder / "slurm-users", "w") as users:
-        fcntl.flock(users, fcntl.LOCK_EX)
+    # Two locks: a worker that begins must not wait until all who use it already have ended.
+    with open(folder / "slurm-users", "w") as users, open(folder / "slurm-switch", "w") as switch:
+        fcntl.flock(switch, fcntl.LOCK_EX)
         if not is_idle():
             call_script("start", "2")
             started.touch()
         fcntl.flock(users, fcntl.LOCK_SH)
+        fcntl.flock(switch, fcntl.LOCK_UN)
         yield
+        fcntl.flock(switch, fcntl.LOCK_EX)
         with contextlib.suppress(BlockingIOError):  # another worker still needs it
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if started.exists():
