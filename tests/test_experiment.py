@@ -26,7 +26,7 @@ from tests.builders import run_python, write_program
 def _own_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the experiments of a test out of the program of the next one."""
     monkeypatch.setattr(_experiment.program, "members", {})
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)  # not the one that a library (Ray) has left
 
 
 def define_train(act: Callable[[Any, Any], Any] = lambda parameters, context: None) -> pystematic.Experiment:

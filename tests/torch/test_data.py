@@ -264,6 +264,15 @@ def test_rows_of_tensors_are_taken_by_the_indices_of_a_sampler() -> None:
         list(DataLoader(rows, batch_size=2, sampler=[0, 10]))
 
 
+def test_workers_take_the_same_rows_of_tensors() -> None:
+    rows = TensorDataset(torch.arange(20), torch.rand(20, 3))
+    here = list(DataLoader(rows, batch_size=6, shuffle=True, random_seed=1))
+    from_workers = list(DataLoader(rows, batch_size=6, shuffle=True, random_seed=1, num_workers=2))
+    assert len(here) == len(from_workers) == 4
+    for ours, theirs in zip(here, from_workers, strict=True):
+        assert all(map(torch.equal, ours, theirs))
+
+
 def test_rows_of_tensors_are_collated_as_the_program_says() -> None:
     rows = TensorDataset(torch.arange(4))
     assert list(DataLoader(rows, batch_size=4, collate_fn=len)) == [4]
